@@ -1,0 +1,91 @@
+"""The journey's tables: what a person is in the middle of. Written by web alone, purged after a day (R32)."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from issuer.registry.database import UtcDateTime
+from policies.lifecycle import UNFINISHED, RequestState
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+_IS_UNFINISHED = sa.text("state IN ({})".format(", ".join(f"'{state}'" for state in UNFINISHED)))
+
+requests = sa.Table(
+    "requests",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("ehealth_id", sa.String(32), nullable=False),
+    sa.Column("given_name", sa.Text, nullable=False),
+    sa.Column("family_name", sa.Text, nullable=False),
+    sa.Column("profession_code", sa.Text, nullable=False),
+    sa.Column("profession_label", sa.Text),
+    sa.Column("idempotency_key", sa.String(128)),
+    sa.Column("terms_version", sa.String(32)),
+    sa.Column("terms_sha256", sa.String(64)),
+    sa.Column("terms_language", sa.String(8)),
+    sa.Column("terms_accepted_at", UtcDateTime),
+    sa.Column("email", sa.Text),
+    sa.Column("language", sa.String(8)),
+    sa.Column("keystore_profile", sa.String(16)),
+    # HMAC-SHA-256 of the code under a key that is not in this database (R12).
+    sa.Column("code_hmac", sa.LargeBinary),
+    sa.Column("code_sent_at", UtcDateTime),
+    sa.Column("code_expires_at", UtcDateTime),
+    sa.Column("codes_sent", sa.Integer, nullable=False),
+    sa.Column("attempts_left", sa.Integer, nullable=False),
+    # X25519 public key derived from the delivery token; the token itself is nowhere.
+    sa.Column("recipient", sa.LargeBinary),
+    sa.Column("store_id", sa.String(36)),
+    sa.Column("deadline", UtcDateTime),
+    sa.Column("created_at", UtcDateTime, nullable=False, index=True),
+    sa.Column("generating_at", UtcDateTime),
+    sa.Column("ended_at", UtcDateTime),
+    sa.CheckConstraint(
+        sa.text("state IN ({})".format(", ".join(f"'{state}'" for state in RequestState))), name="state"
+    ),
+    sa.Index(
+        "uq_requests_one_unfinished",
+        "ehealth_id",
+        unique=True,
+        sqlite_where=_IS_UNFINISHED,
+        postgresql_where=_IS_UNFINISHED,
+    ),
+    sa.Index("uq_requests_idempotency", "ehealth_id", "idempotency_key", unique=True),
+)
+
+# One row a code sent, for the caps by address and by person; the address only as a keyed hash.
+code_sends = sa.Table(
+    "code_sends",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("ehealth_id", sa.String(32), nullable=False, index=True),
+    sa.Column("address_hmac", sa.LargeBinary, nullable=False, index=True),
+    sa.Column("sent_at", UtcDateTime, nullable=False, index=True),
+)
+
+# The journey's half of the audit trail; the same columns as the registry's (issuer.audit).
+journey_events = sa.Table(
+    "journey_events",
+    metadata,
+    sa.Column(
+        "sequence",
+        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+    ),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("actor", sa.String(64), nullable=False),
+    sa.Column("action", sa.String(48), nullable=False),
+    sa.Column("object_id", sa.String(64), nullable=False, index=True),
+    sa.Column("ehealth_id", sa.String(32)),
+    sa.Column("details", sa.JSON, nullable=False),
+)

@@ -1,0 +1,99 @@
+"""Follow a database without time-outs: SQLite's ``data_version``, PostgreSQL's LISTEN.
+
+A follower sees a commit of another process within ``POLL_SECONDS`` on SQLite (one PRAGMA,
+some microseconds each), and at once on PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from types import TracebackType
+
+import psycopg
+import sqlalchemy as sa
+
+from issuer.registry.database import Database
+
+POLL_SECONDS = 0.02
+
+
+class Changes:
+    """``wait(timeout)`` returns True when somebody committed since the last call, else False.
+
+    One follower belongs to one thread; ``close()`` may come from any thread and ends a wait.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._closed = threading.Event()
+        self._version: int | None = None
+        self._connection: sa.Connection | None = None
+        self._listener: psycopg.Connection | None = None
+        self._wait: Callable[[float], bool] = (
+            self._wait_sqlite if database.is_sqlite else self._wait_postgresql
+        )
+
+    def __enter__(self) -> Changes:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._closed.set()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed.is_set()
+
+    def wait(self, timeout: float) -> bool:
+        """Raises what the driver raises where the database is gone; the next call connects again."""
+        try:
+            return self._wait(timeout)
+        except BaseException:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        with contextlib.suppress(Exception):
+            if self._connection is not None:
+                self._connection.close()
+            if self._listener is not None:
+                self._listener.close()
+        self._connection = self._listener = self._version = None
+
+    def _wait_sqlite(self, timeout: float) -> bool:
+        if self._connection is None:
+            self._connection = self._database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        remaining = timeout
+        while True:
+            version: int = self._connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+            changed = version != self._version
+            self._version = version
+            if changed or remaining <= 0 or self._closed.wait(min(POLL_SECONDS, remaining)):
+                return changed
+            remaining -= POLL_SECONDS
+
+    def _wait_postgresql(self, timeout: float) -> bool:
+        if self._listener is None:
+            url = self._database.url.set(drivername="postgresql")
+            self._listener = psycopg.connect(
+                url.render_as_string(hide_password=False), autocommit=True, connect_timeout=5
+            )
+            self._listener.execute(f"LISTEN {self._database.channel}".encode())
+            return True
+        remaining = timeout
+        # Short slices, so that close() is noticed; a notification ends the slice at once.
+        while not self._closed.is_set():
+            if any(True for _ in self._listener.notifies(timeout=min(0.5, max(remaining, 0)), stop_after=1)):
+                for _ in self._listener.notifies(timeout=0):
+                    pass
+                return True
+            remaining -= 0.5
+            if remaining <= 0:
+                return False
+        return False

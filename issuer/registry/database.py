@@ -1,0 +1,116 @@
+"""Engines and transactions for SQLite and PostgreSQL, the same for registry and journey.
+
+A write transaction takes its lock at once: on SQLite ``BEGIN IMMEDIATE``, because a
+transaction that reads first and writes later fails without waiting when somebody else
+wrote in between. On PostgreSQL each write ends with a NOTIFY, which followers wait for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+
+WRITE = "mycert_write"
+
+
+class UtcDateTime(sa.types.TypeDecorator[datetime]):
+    """An aware UTC moment; refuses naive ones. SQLite has no zones, so UTC is stored there."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime has no place in the database")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Database:
+    """One engine; ``read()`` and ``write()`` are the only ways in."""
+
+    def __init__(self, url: str, *, channel: str, read_only: bool = False, pool_size: int = 10) -> None:
+        """``channel`` names the PostgreSQL notification and schema: ``registry`` or ``journey``."""
+        self.url: URL = make_url(url)
+        self.channel = channel
+        self.read_only = read_only
+        self.engine: Engine = _engine(self.url, channel, read_only, pool_size)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.url.get_backend_name() == "sqlite"
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction: committed when the block ends, rolled back when it raises."""
+        with self.engine.connect().execution_options(**{WRITE: True}) as connection, connection.begin():
+            yield connection
+            if not self.is_sqlite:
+                connection.execute(sa.text(f"NOTIFY {self.channel}"))
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _engine(url: URL, schema: str, read_only: bool, pool_size: int) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        return _sqlite_engine(url, read_only, pool_size)
+    return sa.create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        connect_args={"options": f"-csearch_path={schema}", "connect_timeout": 5},
+        hide_parameters=True,
+    )
+
+
+def _sqlite_engine(url: URL, read_only: bool, pool_size: int) -> Engine:
+    path = url.database
+    if not path or path == ":memory:":
+        raise ValueError("an SQLite database here is a file")
+    # A reader asks for mode=ro: it has no right to write the file, and should not try.
+    target = f"file:{path}?mode={'ro' if read_only else 'rwc'}"
+    engine = sa.create_engine(
+        f"sqlite:///{target}&uri=true",
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        connect_args={"check_same_thread": False, "timeout": 60, "cached_statements": 256},
+        hide_parameters=True,
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: object) -> None:
+        # The driver's own transaction handling is switched off: _begin below decides.
+        connection.isolation_level = None
+        connection.execute("PRAGMA busy_timeout = 60000")
+        connection.execute("PRAGMA foreign_keys = ON")
+        if read_only:
+            connection.execute("PRAGMA query_only = ON")
+        else:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(WRITE, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine

@@ -1,0 +1,68 @@
+"""Sealed deliveries: ciphertext with a deadline. Whoever reads them needs the holder's token to open them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from issuer.registry.tables import deliveries, stores
+
+Part = Literal["password", "keystore"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    store_id: str
+    deadline: datetime
+    password_fetched_at: datetime | None
+    keystore_fetched_at: datetime | None
+
+    @property
+    def complete(self) -> bool:
+        return self.password_fetched_at is not None and self.keystore_fetched_at is not None
+
+
+_STATE = tuple(deliveries.c[name] for name in Delivery.__dataclass_fields__)
+
+
+def of_store(connection: Connection, store_id: str) -> Delivery | None:
+    row = connection.execute(sa.select(*_STATE).where(deliveries.c.store_id == store_id)).first()
+    return None if row is None else Delivery(**row._mapping)
+
+
+def fetch(connection: Connection, store_id: str, part: Part, now: datetime) -> bytes | None:
+    """The sealed part, marked as fetched; None where it is gone or its deadline has passed."""
+    sealed = deliveries.c[f"sealed_{part}"]
+    fetched_at = deliveries.c[f"{part}_fetched_at"]
+    row = connection.execute(
+        sa.select(sealed).where(deliveries.c.store_id == store_id, deliveries.c.deadline > now)
+    ).first()
+    if row is None:
+        return None
+    connection.execute(
+        deliveries.update()
+        .where(deliveries.c.store_id == store_id, fetched_at.is_(None))
+        .values({fetched_at.name: now})
+    )
+    return bytes(row[0])
+
+
+def past_deadline(connection: Connection, now: datetime) -> list[Delivery]:
+    return [
+        Delivery(**row._mapping)
+        for row in connection.execute(sa.select(*_STATE).where(deliveries.c.deadline <= now))
+    ]
+
+
+def close(connection: Connection, delivery: Delivery, now: datetime) -> bool:
+    """Delete the sealed material; the store counts as delivered when both parts were fetched."""
+    deleted = connection.execute(
+        deliveries.delete().where(deliveries.c.store_id == delivery.store_id)
+    ).rowcount
+    if deleted and delivery.complete:
+        connection.execute(stores.update().where(stores.c.id == delivery.store_id).values(delivered_at=now))
+    return bool(deleted)

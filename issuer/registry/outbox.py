@@ -1,0 +1,89 @@
+"""The transactional outbox (R24): a message is written with what it tells of, and sent afterwards."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from issuer.registry.tables import outbox
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxEntry:
+    id: str
+    event: str
+    address: str
+    language: str
+    parameters: Mapping[str, str]
+    created_at: datetime
+    attempts: int
+
+
+def enqueue(
+    connection: Connection,
+    *,
+    event: str,
+    address: str,
+    language: str,
+    parameters: Mapping[str, str],
+    store_id: str | None,
+    now: datetime,
+) -> None:
+    """``parameters`` hold what the message says: never a secret, never a file."""
+    connection.execute(
+        outbox.insert().values(
+            id=str(uuid.uuid4()),
+            event=event,
+            address=address,
+            language=language,
+            parameters=dict(parameters),
+            store_id=store_id,
+            created_at=now,
+            due_at=now,
+            attempts=0,
+        )
+    )
+
+
+def claim_due(connection: Connection, now: datetime, lease_until: datetime, limit: int) -> list[OutboxEntry]:
+    """Take what is due and put it off until ``lease_until``, so that a second sender leaves it alone."""
+    query = (
+        sa.select(*(outbox.c[name] for name in OutboxEntry.__dataclass_fields__))
+        .where(outbox.c.due_at <= now)
+        .order_by(outbox.c.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    entries = [OutboxEntry(**row._mapping) for row in connection.execute(query)]
+    if entries:
+        connection.execute(
+            outbox.update()
+            .where(outbox.c.id.in_([entry.id for entry in entries]))
+            .values(due_at=lease_until, attempts=outbox.c.attempts + 1)
+        )
+    return entries
+
+
+def mark_sent(connection: Connection, entry_id: str, now: datetime) -> None:
+    connection.execute(
+        outbox.update().where(outbox.c.id == entry_id).values(sent_at=now, due_at=None, last_error=None)
+    )
+
+
+def mark_failed(
+    connection: Connection, entry_id: str, now: datetime, *, retry_at: datetime | None, error: str
+) -> None:
+    """``retry_at`` None: the server refused the recipient for good; support sees it."""
+    values: dict[str, object] = {"due_at": retry_at, "last_error": error}
+    if retry_at is None:
+        values["refused_at"] = now
+    connection.execute(outbox.update().where(outbox.c.id == entry_id).values(values))
+
+
+def next_due(connection: Connection) -> datetime | None:
+    return connection.execute(sa.select(sa.func.min(outbox.c.due_at))).scalar()
