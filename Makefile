@@ -1,0 +1,50 @@
+# Everything that a person or CI runs; `make` alone says what there is.
+# The environment passes through: MYCERT_HOME, MYCERT_PORT, MYCERT_STATUS_PORT, MYCERT_CONFIG.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo setup setup-test lint test test-all slow bench lock clean
+
+PYTEST := .venv/bin/python -m pytest
+
+help:
+	@echo 'make demo      set up everything, then serve it on http://127.0.0.1:8000 until interrupted'
+	@echo 'make test      set up everything, then the checks and tests that CI runs'
+	@echo 'make test-all  the same and the long matrices'
+	@echo 'make lint      only the checks: ruff, mypy, import-linter'
+	@echo 'make bench     measure'
+	@echo 'make lock      lock the dependencies anew (requirements/*.in to requirements/*.txt)'
+	@echo 'make clean     remove what the set-up and the tools made; the data in var/ stays'
+
+# The last command replaces its shell, so that signals reach the supervisor itself.
+demo: setup
+	@bin/mycert demo setup
+	@exec bin/mycert serve
+
+setup:
+	@scripts/setup.sh demo
+
+setup-test:
+	@scripts/setup.sh test
+
+lint: setup-test
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+test: lint
+	$(PYTEST) -m 'not slow'
+
+slow: setup-test
+	$(PYTEST) -m slow
+
+test-all: test slow
+
+bench: setup-test
+	.venv/bin/python -m tests.bench
+
+lock:
+	@scripts/lock.sh
+
+clean:
+	rm -rf .venv bin build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
