@@ -1,0 +1,129 @@
+"""A simulated LuxTrust and eSanté provider, for the demo and the tests. It proves nobody.
+
+Its issuer name lies under .invalid, which AssertionVerifier refuses outside demo mode, so
+that no production configuration can come to trust it by accident.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from joserfc import jwt
+from joserfc.jwk import ECKey
+
+from api.demo.config import DemoConfig, require_demo
+from api.demo.people import PEOPLE, Person
+from issuer.clock import Clock
+from issuer.identity import SIMULATED_ISSUER, IdentityConfig
+
+ALGORITHM = "ES256"
+DEFAULT_LIFETIME = 7200
+
+
+def key_path(home: Path) -> Path:
+    return home / "secrets" / "idp.key"
+
+
+def jwks_path(home: Path) -> Path:
+    return home / "idp" / "jwks.json"
+
+
+def create_provider(home: Path) -> None:
+    """The key pair and its public set; what exists is kept. A crash between leaves only the key."""
+    private, public = key_path(home), jwks_path(home)
+    private.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    public.parent.mkdir(parents=True, exist_ok=True)
+    if not private.exists():
+        pem = ECKey.generate_key("P-256").as_pem(private=True)
+        with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(pem)
+    key = _public_jwk(_load(home))
+    fresh = public.with_suffix(".new")
+    fresh.write_text(json.dumps({"keys": [key]}, indent=1))
+    fresh.replace(public)
+
+
+def _load(home: Path) -> ECKey:
+    return ECKey.import_key(key_path(home).read_bytes())
+
+
+def _public_jwk(key: ECKey) -> dict[str, Any]:
+    return {
+        **key.as_dict(private=False),
+        "kid": f"simulated-{key.thumbprint()}",
+        "use": "sig",
+        "alg": ALGORITHM,
+    }
+
+
+class SimulatedProvider:
+    """Signs whatever it is asked to. Raises DemoDisabled outside demo mode."""
+
+    def __init__(self, demo: DemoConfig, identity: IdentityConfig, home: Path, clock: Clock) -> None:
+        require_demo(demo)
+        if identity.issuer != SIMULATED_ISSUER:
+            raise ValueError(f"the demo's identity.issuer is {SIMULATED_ISSUER}")
+        self._identity = identity
+        self._clock = clock
+        self._key = _load(home)
+        self._kid = _public_jwk(self._key)["kid"]
+
+    def mint(
+        self,
+        person: Person = PEOPLE["guerra"],
+        *,
+        auth_age: int = 0,
+        lifetime: int = DEFAULT_LIFETIME,
+        **more: Any,
+    ) -> str:
+        """A bearer token; ages in seconds. ``more`` replaces or adds claims, for tests."""
+        now = int(self._clock().timestamp())
+        claims = {
+            "iss": self._identity.issuer,
+            "aud": self._identity.audience,
+            "sub": f"simulated|{person.ehealth_id or person.family_name}",
+            "iat": now,
+            "auth_time": now - auth_age,
+            "exp": now + lifetime,
+            **person.claims(self._identity.claims),
+            **more,
+        }
+        if self._identity.required_scope is not None:
+            claims.setdefault(self._identity.claims.scope, self._identity.required_scope)
+        header = {"alg": ALGORITHM, "kid": self._kid, "typ": "JWT"}
+        return jwt.encode(header, claims, self._key, algorithms=[ALGORITHM])
+
+
+Message = dict[str, Any]
+Asgi = Callable[
+    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
+]
+
+_NOTICE = b"SIMULATED identity provider of the myCert demo. It proves nobody's identity.\n/jwks.json\n"
+
+
+def key_server(demo: DemoConfig, home: Path) -> Asgi:
+    """What `mycert idp` serves on loopback: the public keys, read anew for each call."""
+    require_demo(demo)
+
+    async def app(
+        scope: Message,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        if scope["type"] != "http":
+            return
+        status, kind, body = 404, b"text/plain", b"not found\n"
+        if scope["path"] == "/jwks.json":
+            status, kind, body = 200, b"application/json", jwks_path(home).read_bytes()
+        elif scope["path"] == "/":
+            status, kind, body = 200, b"text/plain", _NOTICE
+        headers = [(b"content-type", kind), (b"cache-control", b"no-store"), (b"x-mycert", b"simulated")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return app
