@@ -63,7 +63,7 @@ def parse_key_set(document: bytes) -> tuple[ProviderKey, ...]:
 
 def _usable(entry: Any) -> ProviderKey | None:
     """Only public EC and RSA keys meant for signatures. A published private key is no longer a key."""
-    if not isinstance(entry, dict) or entry.get("kty") not in {"EC", "RSA"} or "d" in entry:
+    if not isinstance(entry, dict) or entry.get("kty") not in ("EC", "RSA") or "d" in entry:
         return None
     kid, algorithm = entry.get("kid"), entry.get("alg")
     try:
