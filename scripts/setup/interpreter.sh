@@ -1,4 +1,5 @@
 # Which Python the virtual environment is made from. Sourced by scripts/setup.sh; sets $python and $python_version.
+# shellcheck shell=bash
 
 # Started as root, each service runs as a user of its own, and an interpreter beneath root's home (pyenv, say) is out
 # of those users' reach: every folder up to the interpreter and up to its library must let others pass.

@@ -1,4 +1,5 @@
 # System packages. Sourced by scripts/setup.sh; asks apt for nothing that is there already.
+# shellcheck shell=bash
 
 lacks_command() { ! command -v "$1" > /dev/null; }
 lacks_file() { ! compgen -G "$1" > /dev/null; }
@@ -33,9 +34,13 @@ install_packages() {
     # RUNLEVEL=1 keeps a package's service (PostgreSQL's, say) from being started where no systemd runs; the tests
     # start servers of their own.
     as_root+=(env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1)
+    local log
+    log=$(mktemp)
     say "apt-get update"
-    "${as_root[@]}" apt-get update -qq || say "apt-get update failed; going on with the lists that are there"
+    "${as_root[@]}" apt-get update -qq &> "$log" || { cat "$log" >&2; say "going on with the lists that are there"; }
     say "apt-get install ${missing[*]}"
-    "${as_root[@]}" apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 "${missing[@]}" < /dev/null \
-        | awk '/^Setting up /{print "set-up:   " $3 " " $4}' || fail "apt-get could not install ${missing[*]}"
+    "${as_root[@]}" apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 "${missing[@]}" < /dev/null 2>&1 \
+        | tee "$log" | awk '/^Setting up /{ print "set-up:   " $3 " " $4; fflush() }' \
+        || { tail -n 20 "$log" >&2; fail "apt-get could not install ${missing[*]}"; }
+    rm -f "$log"
 }

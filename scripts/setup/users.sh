@@ -1,27 +1,38 @@
-# The system users of the services. Sourced by scripts/setup.sh, when root; creates what is missing, changes nothing else.
+# The system users of the services. Sourced by scripts/setup.sh, when root; adds what is missing, takes nothing away.
+# shellcheck shell=bash
 #
-# All are in the group mycert, which may reach what the processes share; those that write the registry database are
-# also in mycert-registry.
+# Each has a group of its own, so that nothing is shared by accident. All are in mycert, which may reach what the
+# processes share; those that write the registry's database are also in mycert-registry.
 
-registry_writers="mycert-issuer mycert-publisher mycert-mailer"
-service_users="mycert-web mycert-status mycert-demo $registry_writers"
+registry_writers=(mycert-issuer mycert-publisher mycert-mailer)
+service_users=(mycert-web mycert-status mycert-demo "${registry_writers[@]}")
 
 create_users() {
-    local user
-    if ! getent group mycert > /dev/null; then say "system group mycert"; groupadd --system mycert; fi
-    if ! getent group mycert-registry > /dev/null; then
-        say "system group mycert-registry"
-        groupadd --system mycert-registry
+    ensure_group mycert "${service_users[@]}"
+    ensure_group mycert-registry "${registry_writers[@]}"
+}
+
+# $1 group, then its members, which are created where they are missing.
+ensure_group() {
+    local group=$1 entry user
+    shift
+    if ! getent group "$group" > /dev/null; then
+        say "system group $group"
+        groupadd --system "$group"
     fi
-    for user in $service_users; do
-        getent passwd "$user" > /dev/null && continue
-        say "system user $user"
-        useradd --system --gid mycert --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$user"
-    done
-    for user in $registry_writers; do
-        case ",$(getent group mycert-registry | cut -d: -f4)," in
+    # One look for all users: none is missing in the usual case.
+    if ! getent passwd "$@" > /dev/null; then
+        for user in "$@"; do
+            getent passwd "$user" > /dev/null && continue
+            say "system user $user"
+            useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$user"
+        done
+    fi
+    entry=$(getent group "$group")
+    for user in "$@"; do
+        case ",${entry##*:}," in
             *",$user,"*) ;;
-            *) usermod --append --groups mycert-registry "$user" ;;
+            *) usermod --append --groups "$group" "$user" ;;
         esac
     done
 }

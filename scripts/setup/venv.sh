@@ -1,4 +1,5 @@
 # The virtual environment in .venv and the launcher bin/mycert. Sourced by scripts/setup.sh.
+# shellcheck shell=bash
 #
 # A stamp beside the installed packages holds the hash of what they were installed from. It is written last: an
 # installation that was interrupted has none and is done again.
