@@ -46,8 +46,8 @@ build_venv() {
         echo "$project" > "$venv/.stamp-project"
     fi
     if [ "$what" = test ] && ! stamped dev "$dev"; then
-        # Together with what they share with the runtime, so that pip sees both locks at once.
-        install_locked requirements/runtime.txt requirements/dev.txt
+        # What the two locks share has one version: dev.in is locked under runtime.txt's constraints.
+        install_locked requirements/dev.txt
         echo "$dev" > "$venv/.stamp-dev"
     fi
 }
