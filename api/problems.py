@@ -1,0 +1,241 @@
+"""RFC 9457 problem documents: the only module that knows what an error looks like on the wire.
+
+An exception says which problem it is by its attribute ``code``; the client gets that code's fixed text, the
+log gets the cause. Nothing of a message, of input or of the inside ever enters a document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import httpx
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp, Receive, Send
+
+from api.logs import get_logger
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+# code: (status, title, detail), after "Errors" in the HTTP contract.
+PROBLEMS: Final[Mapping[str, tuple[int, str, str]]] = {
+    "unauthenticated": (401, "Not authenticated", "Log in and send a valid bearer token."),
+    "authentication-too-old": (401, "Authentication too old", "Log in with LuxTrust again."),
+    "account-not-valid": (403, "Account not valid", "Your eSanté account is not valid."),
+    "not-luxtrust": (403, "LuxTrust required", "Log in with LuxTrust."),
+    "ehealthid-not-primary": (403, "eHealthID not primary", "Make the eHealthID your primary identifier."),
+    "not-health-professional": (403, "Not a health professional", "Only practising professionals may."),
+    "not-found": (404, "Not found", "There is nothing here that you may see."),
+    "method-not-allowed": (405, "Method not allowed", "This resource does not know that method."),
+    "not-acceptable": (406, "Not acceptable", "The answer exists in other media types only."),
+    "active-store-exists": (409, "Active store exists", "Deactivate the active store first."),
+    "terms-not-accepted": (409, "Terms not accepted", "Accept the terms first."),
+    "terms-outdated": (409, "Terms outdated", "Newer terms are in force; accept them."),
+    "wrong-state": (409, "Wrong state", "The request's state does not allow this step."),
+    "already-deactivated": (409, "Already deactivated", "The store has ended; that is final."),
+    "renewal-too-early": (409, "Renewal too early", "The store cannot be renewed yet."),
+    "code-expired": (410, "Code expired", "Ask for a new code."),
+    "delivery-expired": (410, "Delivery expired", "The file and its password are no longer available."),
+    "too-large": (413, "Too large", "The request is larger than accepted."),
+    "unsupported-media-type": (415, "Unsupported media type", "Send application/json."),
+    "invalid-request": (422, "Invalid request", "The request is not of the documented shape."),
+    "email-invalid": (422, "E-mail address invalid", "Check the e-mail address."),
+    "code-invalid": (422, "Code invalid", "The code is wrong."),
+    "confirmation-missing": (422, "Confirmation missing", "Deactivation is final and must be confirmed."),
+    "delivery-token-invalid": (422, "Delivery token invalid", "The delivery token does not open this."),
+    "code-locked": (429, "Code locked", "Too many wrong codes; ask for a new one."),
+    "too-many-requests": (429, "Too many requests", "Try again later."),
+    "internal": (500, "Internal error", "Something failed here; it has been recorded."),
+    "mail-unavailable": (503, "Mail unavailable", "The code could not be sent; try again."),
+    "ca-unavailable": (503, "Certification authority unavailable", "Try again in a moment."),
+}
+
+_BY_STATUS: Final = {
+    400: "invalid-request",
+    401: "unauthenticated",
+    404: "not-found",
+    405: "method-not-allowed",
+    406: "not-acceptable",
+    413: "too-large",
+    415: "unsupported-media-type",
+    422: "invalid-request",
+    429: "too-many-requests",
+    503: "ca-unavailable",
+}
+_RETRY_DEFAULT: Final = {
+    "too-many-requests": 5,
+    "code-locked": 60,
+    "mail-unavailable": 10,
+    "ca-unavailable": 5,
+}
+_KEPT_HEADERS: Final = ("allow", "accept", "retry-after", "www-authenticate")
+
+Localise = Callable[[str, str], tuple[str, str] | None]
+"""(code, Accept-Language header) to (title, detail); None keeps the English text."""
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    code: str
+    status: int
+    title: str
+    detail: str
+    extensions: Mapping[str, Any] = {}
+
+    @property
+    def type(self) -> str:
+        return f"urn:mycert:problem:{self.code}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        headers = {"Cache-Control": "no-store"}
+        retry_after = self.extensions.get("retry_after", _RETRY_DEFAULT.get(self.code))
+        if retry_after is not None:
+            headers["Retry-After"] = str(max(1, int(retry_after)))
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        return headers
+
+    def to_json(self) -> bytes:
+        members = {"type": self.type, "title": self.title, "status": self.status, "detail": self.detail}
+        return msgspec.json.encode(dict(self.extensions) | members | {"code": self.code})
+
+
+def problem(code: str, *, status: int | None = None, **extensions: Any) -> Problem:
+    """The document of a code of the table; an unknown code is ``internal``, for it is our mistake."""
+    if code not in PROBLEMS:
+        code = "internal"
+    own_status, title, detail = PROBLEMS[code]
+    return Problem(code=code, status=status or own_status, title=title, detail=detail, extensions=extensions)
+
+
+def problem_of(error: BaseException) -> Problem:
+    """Which problem an exception is: by its ``code``, by Litestar's status, or ``internal``."""
+    code = getattr(error, "code", None)
+    if isinstance(code, str) and code in PROBLEMS:
+        extensions = dict(getattr(error, "extensions", None) or {})
+        if (retry_after := getattr(error, "retry_after", None)) is not None:
+            extensions["retry_after"] = retry_after
+        return problem(code, **extensions)
+    if isinstance(error, msgspec.DecodeError):  # ValidationError is one
+        return problem("invalid-request")
+    if isinstance(error, HTTPException):
+        return problem(
+            _BY_STATUS.get(error.status_code, "internal" if error.status_code >= 500 else "invalid-request")
+        )
+    return problem("internal")
+
+
+def problem_response(document: Problem, headers: Mapping[str, str] | None = None) -> Response[bytes]:
+    return Response(
+        content=document.to_json(),
+        status_code=document.status,
+        media_type=MEDIA_TYPE,
+        headers={**document.headers, **(headers or {})},
+    )
+
+
+def exception_handlers(localise: Localise | None = None) -> dict[int | type[Exception], Any]:
+    """For ``Litestar(exception_handlers=...)``: every exception becomes a problem document."""
+
+    def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+        document = problem_of(error)
+        _record(document, error)
+        if localise is not None:
+            document = _localised(document, localise, request.headers.get("accept-language", ""))
+        own = (error.headers or {}) if isinstance(error, HTTPException) else {}
+        return problem_response(document, {k: v for k, v in own.items() if k.lower() in _KEPT_HEADERS})
+
+    return {Exception: answer}
+
+
+def _localised(document: Problem, localise: Localise, languages: str) -> Problem:
+    texts = localise(document.code, languages)
+    return document if texts is None else msgspec.structs.replace(document, title=texts[0], detail=texts[1])
+
+
+def _record(document: Problem, error: BaseException) -> None:
+    """The log gets the cause: in full for what is our fault, one line for what is the caller's."""
+    log = get_logger()
+    if document.status >= 500:
+        log.error("failed", problem=document.code, exc_info=error)
+    elif isinstance(error, HTTPException):  # its message quotes input
+        log.info("refused", problem=document.code, cause=type(error).__name__)
+    else:
+        log.info("refused", problem=document.code, cause=error)
+
+
+async def send_problem(send: Send, document: Problem, *, close: bool = False) -> None:
+    """The same document from bare ASGI code."""
+    body = document.to_json()
+    headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), **document.headers}
+    if close:
+        headers["Connection"] = "close"
+    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": document.status, "headers": encoded})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+class Safety:
+    """ASGI middleware around an application: what escapes it is logged and becomes ``internal``."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def observed(message: Any) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observed)
+        except Exception as error:  # noqa: BLE001 - the last catch there is; nothing is swallowed unlogged
+            document = problem_of(error)
+            _record(document, error)
+            if started:
+                raise BrokenAnswer from None  # Half an answer is on its way: only closing tells the client.
+            await send_problem(send, document)
+
+
+class BrokenAnswer(Exception):
+    """An application failed after its answer had begun; the cause has been logged."""
+
+
+class RemoteProblem(Exception):
+    """What another process of ours answered, raised here under the same code."""
+
+    def __init__(self, code: str, extensions: Mapping[str, Any]) -> None:
+        super().__init__(f"the other process answered {code}")
+        self.code = code
+        self.extensions = extensions
+
+
+class _Received(msgspec.Struct):
+    code: str
+    attempts_left: int | None = None
+    retry_after: int | None = None
+
+
+def raise_for_problem(response: httpx.Response) -> httpx.Response:
+    """Return a successful answer; raise :class:`RemoteProblem` for any other.
+
+    An answer that is no problem document of ours means that the other side is not in working order, which
+    callers see as ``ca-unavailable``.
+    """
+    if response.is_success:
+        return response
+    try:
+        received = msgspec.json.decode(response.content, type=_Received)
+    except msgspec.DecodeError:
+        raise RemoteProblem("ca-unavailable", {}) from None
+    if received.code not in PROBLEMS:
+        raise RemoteProblem("ca-unavailable", {})
+    extensions = {"attempts_left": received.attempts_left, "retry_after": received.retry_after}
+    raise RemoteProblem(received.code, {k: v for k, v in extensions.items() if v is not None})

@@ -1,0 +1,338 @@
+"""How a process serves: several ASGI applications at once, each on TCP or on a Unix socket of its own.
+
+uvicorn does HTTP; this module adds what it leaves out: who may connect (SO_PEERCRED), bounds on the size and
+the time of a request, problem documents for what never reaches an application, and one bounded end for all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import ssl
+import stat
+import struct
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import uvicorn
+import uvloop
+from litestar.types import ASGIApp, Receive, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from api.logs import AccessLog, get_logger
+from api.problems import Problem, Safety, problem, send_problem
+
+GRACE_SECONDS: Final = 10
+_SUN_PATH_MAX: Final = 107
+_SWEEP_TICKS: Final = 10
+"""uvicorn ticks ten times a second; slow connections are looked for once a second."""
+
+
+class SocketRefused(Exception):
+    """An address cannot be served; the message says why. Raised before anything is served."""
+
+
+class StartFailed(Exception):
+    """An application's own start-up failed; it logged the cause."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpAddress:
+    host: str
+    port: int
+    tls: ssl.SSLContext | None = None
+    """For mutual TLS between machines: a server context with CERT_REQUIRED."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnixAddress:
+    path: Path
+    peers: frozenset[int]
+    """User ids that may speak here. Root may always: it owns the machine, and the supervisor asks here."""
+    mode: int = 0o660
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    head_bytes: int = 16 * 1024
+    body_bytes: int = 256 * 1024
+    request_seconds: float = 20.0
+    """For a request to arrive whole; a connection that says nothing is closed after it too."""
+    keep_alive_seconds: int = 15
+    connections: int = 2000
+    requests: int = 200
+    """At work at once; more are answered ``too-many-requests``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    app: ASGIApp
+    address: TcpAddress | UnixAddress
+    limits: Limits = Limits()
+    access_log: bool = True
+
+
+Hook = Callable[[], Awaitable[None]]
+
+
+def run(
+    listeners: Sequence[Listener],
+    *,
+    on_start: Hook | None = None,
+    on_stop: Hook | None = None,
+    grace: float = GRACE_SECONDS,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what runs, at most ``grace`` seconds, and return.
+
+    ``on_start`` runs once every address answers, ``on_stop`` after the last connection ended.
+    """
+    with contextlib.ExitStack() as opened:
+        sockets = [opened.enter_context(open_socket(entry.address)) for entry in listeners]
+        uvloop.run(_serve(listeners, sockets, on_start, on_stop, grace))
+
+
+async def _serve(
+    listeners: Sequence[Listener],
+    sockets: Sequence[socket.socket],
+    on_start: Hook | None,
+    on_stop: Hook | None,
+    grace: float,
+) -> None:
+    servers = [_Server(entry, grace) for entry in listeners]
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _ask_to_end, servers, grace)
+    log = get_logger()
+    started: list[_Server] = []
+    try:
+        for server, sock in zip(servers, sockets, strict=True):
+            await server.startup([sock])
+            started.append(server)
+        if on_start is not None:
+            await on_start()
+        log.info("serving", addresses=[_name(entry.address) for entry in listeners])
+        await asyncio.gather(*(server.main_loop() for server in servers))
+    finally:
+        await asyncio.gather(*(server.shutdown() for server in started))
+        if on_stop is not None:
+            await on_stop()
+        log.info("stopped")
+
+
+def _ask_to_end(servers: Sequence[_Server], grace: float) -> None:
+    """The end is bounded twice: gently by uvicorn, and hard, for a thread that never returns blocks exit."""
+    if not any(server.should_exit for server in servers):
+        last_resort = threading.Timer(grace + 2, os._exit, args=(70,))
+        last_resort.daemon = True
+        last_resort.start()
+    for server in servers:
+        server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, entry: Listener, grace: float) -> None:
+        self._tls = entry.address.tls if isinstance(entry.address, TcpAddress) else None
+        self._entry = entry
+        app: ASGIApp = Safety(entry.app)
+        app = _Overload(app, entry.limits.requests)
+        config = uvicorn.Config(
+            AccessLog(app) if entry.access_log else app,
+            http=_Protocol,
+            ws="none",
+            lifespan="auto",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=entry.limits.keep_alive_seconds,
+            timeout_graceful_shutdown=max(1, int(grace)),
+        )
+        super().__init__(config)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.config.load()
+        self.lifespan = self.config.lifespan_class(self.config)
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            raise StartFailed(_name(self._entry.address))
+        loop = asyncio.get_running_loop()
+        self.servers = []
+        for sock in sockets or ():
+            if sock.family == socket.AF_UNIX:
+                server = await loop.create_unix_server(self._protocol, sock=sock)
+            else:
+                server = await loop.create_server(self._protocol, sock=sock, ssl=self._tls)
+            self.servers.append(server)
+        self.started = True
+
+    def _protocol(self) -> asyncio.Protocol:
+        return _Protocol(self.config, self.server_state, self.lifespan.state, entry=self._entry)
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _SWEEP_TICKS == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, _Protocol):
+                    connection.close_if_late(now)
+        return await super().on_tick(counter)
+
+
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's, with the peer checked first and every request bounded in bytes and seconds."""
+
+    def __init__(self, *args: Any, entry: Listener, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._address = entry.address
+        self._limits = entry.limits
+        self._received = 0
+        self._in_head = True
+        self._deadline: float | None = self.loop.time() + entry.limits.request_seconds
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if isinstance(self._address, UnixAddress):
+            uid = _peer_uid(transport)
+            if uid not in self._address.peers and uid != 0:
+                get_logger().warning("peer refused", socket=_name(self._address), uid=uid)
+                transport.abort()
+        elif len(self.connections) > self._limits.connections:
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        self._received += len(data)
+        super().data_received(data)
+        limit = self._limits.head_bytes + (0 if self._in_head else self._limits.body_bytes)
+        if self._received > limit and not self.transport.is_closing():
+            self._answer(problem("too-large"))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        self._deadline = self.loop.time() + self._limits.request_seconds
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._received = 0
+        self._in_head = True
+        self._deadline = None
+        super().on_message_complete()
+
+    def close_if_late(self, now: float) -> None:
+        if self._deadline is not None and now > self._deadline:
+            self._deadline = None
+            self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        self._answer(problem("invalid-request", status=400))
+
+    def _answer(self, document: Problem) -> None:
+        """For what never reaches an application. Half an answer is not followed by another: it ends there."""
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            body = document.to_json()
+            headers = {"content-type": "application/problem+json", "content-length": str(len(body))}
+            headers |= document.headers | {"connection": "close"}
+            head = "".join(f"{name.lower()}: {value}\r\n" for name, value in headers.items())
+            self.transport.write(f"HTTP/1.1 {document.status} {document.title}\r\n{head}\r\n".encode() + body)
+        self.transport.close()
+
+
+class _Overload:
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app = app
+        self._most = most
+        self._at_work = 0
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if self._at_work >= self._most:
+            await send_problem(send, problem("too-many-requests", retry_after=1), close=True)
+            return
+        self._at_work += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._at_work -= 1
+
+
+def _peer_uid(transport: asyncio.Transport) -> int:
+    credentials = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    uid: int = struct.unpack("3i", credentials)[1]
+    return uid
+
+
+def _name(address: TcpAddress | UnixAddress) -> str:
+    return str(address.path) if isinstance(address, UnixAddress) else f"{address.host}:{address.port}"
+
+
+@contextlib.contextmanager
+def open_socket(address: TcpAddress | UnixAddress) -> Iterator[socket.socket]:
+    """A listening socket; a Unix socket's file is removed again at the end, where it is still ours."""
+    if isinstance(address, UnixAddress):
+        yield from _open_unix(address)
+        return
+    family, kind, protocol, _, target = socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    with socket.socket(family, kind, protocol) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # Inherited by what it accepts.
+        try:
+            sock.bind(target)
+        except OSError as error:
+            raise SocketRefused(f"{_name(address)} cannot be served: {error.strerror}") from error
+        sock.listen(1024)
+        yield sock
+
+
+def _open_unix(address: UnixAddress) -> Iterator[socket.socket]:
+    """Bound under another name, given its mode, then renamed: the path never shows a socket half set up."""
+    path = address.path
+    if len(os.fsencode(path)) + 4 > _SUN_PATH_MAX:
+        raise SocketRefused(f"{path}: longer than a Unix socket's path may be ({_SUN_PATH_MAX} bytes)")
+    _refuse_unless_stale(path)
+    beginning = path.with_name(path.name + ".new")
+    beginning.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            sock.bind(str(beginning))
+            beginning.chmod(address.mode)
+            sock.listen(256)
+            beginning.rename(path)
+        except OSError as error:
+            raise SocketRefused(f"{path} cannot be served: {error.strerror}") from error
+        ours = path.stat().st_ino
+        try:
+            yield sock
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_ino == ours:
+                    path.unlink()
+
+
+def _refuse_unless_stale(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise SocketRefused(f"{path} exists and is not a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return  # Nobody listens: a file left behind by a process that was killed.
+    raise SocketRefused(f"{path} is being served by another process")

@@ -1,0 +1,94 @@
+"""What each process shuts behind itself at its start, and an honest report of which walls stand."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from api.accounts import own_account
+
+SUPERVISOR: Final = "MYCERT_SUPERVISOR"
+"""Environment: the supervisor's process id, for its children."""
+USERS_MISSING: Final = "MYCERT_USERS_MISSING"
+"""Environment: why the supervisor could not give its children users of their own."""
+
+IN_FORCE: Final = "in force"
+
+_PR_SET_PDEATHSIG, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE = 1, 3, 4
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walls:
+    """Each wall is ``in force``, or ``missing: <why>``, or ``not needed: <why>``."""
+
+    users: str
+    confinement: str
+    dumpable: str
+    core: str
+
+    def as_dict(self) -> dict[str, str]:
+        return {
+            "users": self.users,
+            "confinement": self.confinement,
+            "dumpable": self.dumpable,
+            "core": self.core,
+        }
+
+
+def enter(
+    process: str, *, umask: int = 0o027, holds_pin: bool = False, environment: Mapping[str, str] | None = None
+) -> Walls:
+    """Shut what this process can shut; the first thing it does, before it reads a secret.
+
+    Only after the change of user and the exec may the parent-death signal be asked for: the kernel clears it
+    at both. A process whose supervisor died before that ends itself here.
+    """
+    env = os.environ if environment is None else environment
+    _end_with_supervisor(env.get(SUPERVISOR))
+    os.environ.pop(SUPERVISOR, None)  # Our own children are not the supervisor's.
+    os.umask(umask)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if holds_pin:
+        _prctl(_PR_SET_DUMPABLE, 0)
+    return report(process, holds_pin=holds_pin, users_missing=env.get(USERS_MISSING))
+
+
+def report(process: str, *, holds_pin: bool = False, users_missing: str | None = None) -> Walls:
+    """Read back from the kernel, not from what was asked of it."""
+    account = own_account(process)
+    if account is not None and os.getresuid() == (account.uid,) * 3:
+        users = IN_FORCE
+    else:
+        users = f"missing: {users_missing or f'runs as user id {os.getuid()}'}"
+    if not holds_pin:
+        dumpable = "not needed: no PIN in this process"
+    else:
+        dumpable = IN_FORCE if _prctl(_PR_GET_DUMPABLE) == 0 else "missing: the process can be dumped"
+    core_off = resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
+    return Walls(
+        users=users,
+        confinement="missing: Landlock is not applied yet",
+        dumpable=dumpable,
+        core=IN_FORCE if core_off else "missing: core dumps are allowed",
+    )
+
+
+def _end_with_supervisor(supervisor: str | None) -> None:
+    if supervisor is None:
+        return
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != int(supervisor):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _prctl(option: int, argument: int = 0) -> int:
+    result: int = _libc.prctl(option, argument, 0, 0, 0)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
