@@ -50,7 +50,10 @@ class CodeExpired(PolicyRefusal):
 
 
 class CodeLocked(PolicyRefusal):
+    """The tries are used up; a new code is the way on."""
+
     code = "code-locked"
+    retry_after = 1
 
 
 class CodeInvalid(PolicyRefusal):

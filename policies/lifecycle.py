@@ -31,6 +31,8 @@ class RequestEvent(StrEnum):
     ACCEPT_TERMS = "accept-terms"
     SEND_CODE = "send-code"
     ACCEPT_CODE = "accept-code"
+    DATA_CHANGED = "data-changed"
+    DEFER = "defer"
     GENERATED = "generated"
     COMPLETE = "complete"
     CANCEL = "cancel"
@@ -92,11 +94,15 @@ REQUEST_TRANSITIONS: Mapping[RequestState, Mapping[RequestEvent, RequestState]] 
             RequestEvent.ACCEPT_TERMS: RequestState.TERMS_ACCEPTED,
             RequestEvent.SEND_CODE: RequestState.CODE_SENT,
             RequestEvent.ACCEPT_CODE: RequestState.GENERATING,
+            # The provider's data are not what the person confirmed: they confirm anew.
+            RequestEvent.DATA_CHANGED: RequestState.TERMS_ACCEPTED,
             RequestEvent.DEADLINE: RequestState.EXPIRED,
             **_ENDS_ANY_TIME,
         },
         RequestState.GENERATING: {
             RequestEvent.GENERATED: RequestState.READY,
+            # The issuer refused before anything was begun: the same code may be tried again.
+            RequestEvent.DEFER: RequestState.CODE_SENT,
             RequestEvent.FAIL: RequestState.FAILED,
             RequestEvent.DEADLINE: RequestState.FAILED,
             **_ENDS_ANY_TIME,

@@ -8,11 +8,12 @@ wrote in between. On PostgreSQL each write ends with a NOTIFY, which followers w
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 WRITE = "mycert_write"
@@ -114,3 +115,33 @@ def _sqlite_engine(url: URL, read_only: bool, pool_size: int) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def insert_unless_conflict(connection: Connection, table: sa.Table, **values: object) -> bool:
+    """Insert a row, or nothing where a unique index has one like it; False then.
+
+    Waits for the transaction that holds such a row uncommitted.
+    """
+    statement = _insert(connection, table).values(**values).on_conflict_do_nothing()
+    return connection.execute(statement).rowcount == 1
+
+
+def upsert(
+    connection: Connection,
+    table: sa.Table,
+    rows: Sequence[Mapping[str, object]],
+    *,
+    key: Sequence[str],
+    change: Mapping[str, sa.ColumnElement[Any]] | None = None,
+) -> None:
+    """Insert rows, or change those that are there: to the new values, where ``change`` says nothing else."""
+    statement = _insert(connection, table)
+    if change is None:
+        change = {name: statement.excluded[name] for name in rows[0] if name not in key}
+    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=change), rows)
+
+
+def _insert(connection: Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return postgresql.insert(table)

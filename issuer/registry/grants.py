@@ -18,6 +18,7 @@ REGISTRY: Grants = {
     "mycert_issuer": {
         "certificates": ["SELECT", "INSERT", "UPDATE (certificate)"],
         "stores": ["SELECT", "INSERT", "UPDATE"],
+        "abandonments": ["SELECT", "INSERT"],
         "deliveries": ["SELECT", "INSERT", "UPDATE", "DELETE"],
         "revocations": ["SELECT", "INSERT"],
         "crls": ["SELECT", "INSERT", "UPDATE (crl)", "DELETE"],
@@ -30,6 +31,7 @@ REGISTRY: Grants = {
         "revocations": ["SELECT"],
         "crls": ["SELECT"],
         "answers": ["SELECT", "INSERT", "UPDATE", "DELETE"],
+        "batches": ["SELECT", "INSERT", "UPDATE"],
         "audit_events": ["INSERT"],
     },
     "mycert_mailer": {
@@ -40,7 +42,12 @@ REGISTRY: Grants = {
         "stores": ["SELECT"],
         "deliveries": ["SELECT (store_id, deadline, password_fetched_at, keystore_fetched_at)"],
     },
-    "mycert_status": {"crls": ["SELECT"], "answers": ["SELECT"]},
+    "mycert_status": {
+        "crls": ["SELECT"],
+        "answers": ["SELECT"],
+        # So that no good answer outlives a revocation, even where the publisher is down.
+        "revocations": ["SELECT (serial, authority, sequence)"],
+    },
 }
 
 JOURNEY: Grants = {

@@ -1,8 +1,8 @@
-"""What relying services are told: revocations, CRLs, and OCSP answers signed ahead."""
+"""Revocations, and what is known of each certificate: the ground of every CRL and OCSP answer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from issuer.registry.tables import answers, certificates, crls, revocations
+from issuer.registry.database import insert_unless_conflict
+from issuer.registry.tables import answers, certificates, revocations
 from policies.reasons import X509Reason
 
 
@@ -19,16 +20,7 @@ class Revocation:
     serial: str
     revoked_at: datetime
     reason: X509Reason
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedCrl:
-    authority: str
-    number: int
-    this_update: datetime
-    next_update: datetime
-    entries: int
-    crl: bytes
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,99 +32,80 @@ class Subject:
     revocation: Revocation | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    authority: str
-    serial: str
-    hash_algorithm: str
-    status: str
-    this_update: datetime
-    next_update: datetime
-    answer: bytes
-
-
 def revoke(
     connection: Connection, *, serial: str, authority: str, reason: X509Reason, entry: bytes, now: datetime
 ) -> None:
-    """Written once and for good: a serial revoked before keeps its first entry."""
-    if connection.execute(sa.select(revocations.c.serial).where(revocations.c.serial == serial)).first():
-        return
-    connection.execute(
-        revocations.insert().values(
-            serial=serial, authority=authority, revoked_at=now, reason=reason, entry=entry
-        )
-    )
+    """Written once and for good: a serial revoked before keeps its first entry.
 
-
-def crl_entries(connection: Connection, authority: str, now: datetime) -> list[bytes]:
-    """DER entries of all revoked certificates that have not expired, by serial (invariant 3)."""
-    query = (
-        sa.select(revocations.c.entry)
-        .join(certificates, certificates.c.serial == revocations.c.serial)
-        .where(revocations.c.authority == authority, certificates.c.not_after >= now)
-        .order_by(revocations.c.serial)
-    )
-    return list(connection.execute(query).scalars())
-
-
-def reserve_crl_number(
-    connection: Connection, authority: str, *, this_update: datetime, next_update: datetime, entries: int
-) -> int:
-    """The next number, written down before anything is signed with it."""
-    highest = sa.select(sa.func.max(crls.c.number)).where(crls.c.authority == authority)
-    number = (connection.execute(highest).scalar() or 0) + 1
-    connection.execute(
-        crls.insert().values(
+    On PostgreSQL revocations wait for each other until the transaction ends: so revoke
+    late in it, and one serial a transaction where there are many.
+    """
+    known = sa.select(revocations.c.serial).where(revocations.c.serial == serial)
+    highest = sa.select(sa.func.coalesce(sa.func.max(revocations.c.sequence), 0))
+    while connection.execute(known).first() is None:
+        # Who else took this number keeps the insert waiting until the number is committed,
+        # or free again. So numbers have no gaps and are seen in their order.
+        insert_unless_conflict(
+            connection,
+            revocations,
+            serial=serial,
             authority=authority,
-            number=number,
-            this_update=this_update,
-            next_update=next_update,
-            entries=entries,
+            revoked_at=now,
+            reason=reason,
+            entry=entry,
+            sequence=connection.execute(highest).scalar_one() + 1,
         )
+
+
+def last_revocation(connection: Connection, authority: str) -> int:
+    """The highest sequence of this authority's revocations; 0 where there is none."""
+    query = sa.select(sa.func.coalesce(sa.func.max(revocations.c.sequence), 0)).where(
+        revocations.c.authority == authority
     )
-    return number
+    last: int = connection.execute(query).scalar_one()
+    return last
 
 
-def publish_crl(connection: Connection, authority: str, number: int, crl: bytes) -> None:
-    """Fill a reserved number, and drop the CRLs that it supersedes."""
-    connection.execute(
-        crls.update().where(crls.c.authority == authority, crls.c.number == number).values(crl=crl)
-    )
-    connection.execute(crls.delete().where(crls.c.authority == authority, crls.c.number < number))
-
-
-def current_crl(connection: Connection, authority: str) -> PublishedCrl | None:
+def revoked_after(connection: Connection, sequence: int) -> list[tuple[int, str, str]]:
+    """(sequence, authority, serial) of the revocations after that one, in their order."""
     query = (
-        sa.select(*(crls.c[name] for name in PublishedCrl.__dataclass_fields__))
-        .where(crls.c.authority == authority, crls.c.crl.is_not(None))
-        .order_by(crls.c.number.desc())
+        sa.select(revocations.c.sequence, revocations.c.authority, revocations.c.serial)
+        .where(revocations.c.sequence > sequence)
+        .order_by(revocations.c.sequence)
+    )
+    return [(number, authority, serial) for number, authority, serial in connection.execute(query)]
+
+
+def oldest_revocation_after(connection: Connection, authority: str, sequence: int) -> datetime | None:
+    """When the first revocation after that one was made: what a CRL that covers it has yet to tell."""
+    query = (
+        sa.select(revocations.c.revoked_at)
+        .where(revocations.c.authority == authority, revocations.c.sequence > sequence)
+        .order_by(revocations.c.sequence)
         .limit(1)
     )
-    row = connection.execute(query).first()
-    return None if row is None else PublishedCrl(**row._mapping)
+    return connection.execute(query).scalar()
 
 
-def unpublished_revocations(connection: Connection, authority: str, since: datetime) -> bool:
-    """Whether a revocation is newer than the CRL whose thisUpdate that is."""
-    query = sa.select(revocations.c.serial).where(
-        revocations.c.authority == authority, revocations.c.revoked_at >= since
-    )
-    return connection.execute(query.limit(1)).first() is not None
-
-
+_STANDING = sa.join(certificates, revocations, certificates.c.serial == revocations.c.serial, isouter=True)
 _SUBJECT = (
     certificates.c.serial,
     certificates.c.not_after,
     revocations.c.revoked_at,
     revocations.c.reason,
+    revocations.c.sequence,
 )
+# A serial counts as issued when its signature is known, or when it was revoked because it may exist.
+_ISSUED = sa.or_(certificates.c.certificate.is_not(None), revocations.c.serial.is_not(None))
 
 
 def _subject(row: sa.Row[*tuple[Any, ...]]) -> Subject:
-    serial, not_after, revoked_at, reason = row
+    serial, not_after, revoked_at, reason, sequence = row
     revocation = None
-    if revoked_at is not None and reason is not None:
-        revocation = Revocation(serial=serial, revoked_at=revoked_at, reason=X509Reason(reason))
+    if sequence is not None:
+        revocation = Revocation(
+            serial=serial, revoked_at=revoked_at, reason=X509Reason(reason), sequence=sequence
+        )
     return Subject(serial=serial, not_after=not_after, revocation=revocation)
 
 
@@ -140,23 +113,27 @@ def subject(connection: Connection, authority: str, serial: str) -> Subject | No
     """One certificate's standing; None where the serial was never issued: signed and recorded, or revoked."""
     query = (
         sa.select(*_SUBJECT)
-        .join_from(certificates, revocations, certificates.c.serial == revocations.c.serial, isouter=True)
-        .where(
-            certificates.c.authority == authority,
-            certificates.c.serial == serial,
-            sa.or_(certificates.c.certificate.is_not(None), revocations.c.serial.is_not(None)),
-        )
+        .select_from(_STANDING)
+        .where(certificates.c.authority == authority, certificates.c.serial == serial, _ISSUED)
     )
     row = connection.execute(query).first()
     return None if row is None else _subject(row)
 
 
 def subjects_due(
-    connection: Connection, authority: str, *, now: datetime, renew_before: datetime, limit: int
+    connection: Connection,
+    authority: str,
+    *,
+    now: datetime,
+    renew_before: datetime,
+    limit: int,
+    revoked_after: int | None = None,
 ) -> Sequence[Subject]:
-    """Certificates whose answers are missing, wrong, or end before ``renew_before``; revoked ones first.
+    """Certificates whose answers are missing, wrong, of the future, or end before ``renew_before``.
 
     Expired certificates are left out, and so are those whose signing has not ended.
+    ``revoked_after`` asks for revocations after that one alone, oldest first: a look that
+    stays cheap whatever the number of certificates. Without it revoked ones come first.
     """
     sound = (
         sa.select(answers.c.serial)
@@ -164,6 +141,7 @@ def subjects_due(
             answers.c.authority == certificates.c.authority,
             answers.c.serial == certificates.c.serial,
             answers.c.next_update > renew_before,
+            answers.c.this_update <= now,
             answers.c.status == sa.case((revocations.c.serial.is_(None), "good"), else_="revoked"),
         )
         .correlate(certificates, revocations)
@@ -171,50 +149,18 @@ def subjects_due(
     )
     query = (
         sa.select(*_SUBJECT)
-        .join_from(certificates, revocations, certificates.c.serial == revocations.c.serial, isouter=True)
+        .select_from(_STANDING)
         .where(
             certificates.c.authority == authority,
             certificates.c.profile == "professional",
             certificates.c.not_after >= now,
-            sa.or_(certificates.c.certificate.is_not(None), revocations.c.serial.is_not(None)),
+            _ISSUED,
             ~sound,
         )
-        .order_by(revocations.c.serial.is_(None))
         .limit(limit)
     )
+    if revoked_after is None:
+        query = query.order_by(revocations.c.serial.is_(None))
+    else:
+        query = query.where(revocations.c.sequence > revoked_after).order_by(revocations.c.sequence)
     return [_subject(row) for row in connection.execute(query)]
-
-
-def replace_answers(connection: Connection, fresh: Sequence[Answer]) -> None:
-    """Put new answers in the place of the old. A ``good`` never replaces a ``revoked`` (invariant 3)."""
-    for one in fresh:
-        key = (
-            answers.c.authority == one.authority,
-            answers.c.serial == one.serial,
-            answers.c.hash_algorithm == one.hash_algorithm,
-        )
-        revoked = sa.select(revocations.c.serial).where(revocations.c.serial == one.serial)
-        if one.status != "revoked" and connection.execute(revoked).first():
-            continue
-        connection.execute(answers.delete().where(*key))
-        connection.execute(
-            answers.insert().values({name: getattr(one, name) for name in Answer.__dataclass_fields__})
-        )
-
-
-def answer(connection: Connection, authority: str, serial: str, hash_algorithm: str) -> Answer | None:
-    query = sa.select(*(answers.c[name] for name in Answer.__dataclass_fields__)).where(
-        answers.c.authority == authority,
-        answers.c.serial == serial,
-        answers.c.hash_algorithm == hash_algorithm,
-    )
-    row = connection.execute(query).first()
-    return None if row is None else Answer(**row._mapping)
-
-
-def all_answers(connection: Connection, authority: str) -> Iterator[Answer]:
-    query = sa.select(*(answers.c[name] for name in Answer.__dataclass_fields__)).where(
-        answers.c.authority == authority
-    )
-    for row in connection.execute(query):
-        yield Answer(**row._mapping)

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection, Row
 from sqlalchemy.exc import IntegrityError
 
 from issuer.errors import NotFound, RequestAlreadyUsed
-from issuer.registry.tables import certificates, deliveries, stores
+from issuer.registry.tables import abandonments, certificates, deliveries, stores
 from policies.errors import ActiveStoreExists, WrongState
 from policies.lifecycle import StoreEvent, StoreStatus, next_store_status, statuses_before
 from policies.terms import AcceptedTerms
@@ -89,6 +89,16 @@ def find(connection: Connection, store_id: str) -> Store:
     return _store(row)
 
 
+def find_of_person(connection: Connection, store_id: str, ehealth_id: str) -> Store:
+    """Raises NotFound, for another person's store too, at the same cost."""
+    row = connection.execute(
+        sa.select(*_COLUMNS).where(stores.c.id == store_id, stores.c.ehealth_id == ehealth_id)
+    ).first()
+    if row is None:
+        raise NotFound(f"store {store_id}")
+    return _store(row)
+
+
 def of_request(connection: Connection, request_id: str) -> Store | None:
     row = connection.execute(sa.select(*_COLUMNS).where(stores.c.request_id == request_id)).first()
     return None if row is None else _store(row)
@@ -116,6 +126,19 @@ def claimed_since(connection: Connection, ehealth_id: str, since: datetime) -> i
     return connection.execute(query).scalar_one()
 
 
+def lock_person(connection: Connection, ehealth_id: str) -> None:
+    """Let the decisions about one person follow each other. SQLite's write lock does it for all."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(ehealth_id))))
+
+
+def forget_order(connection: Connection, request_id: str, now: datetime) -> None:
+    """Let no order of this request be taken any more; for requests that have begun no store."""
+    known = sa.select(abandonments).where(abandonments.c.request_id == request_id)
+    if connection.execute(known).first() is None:
+        connection.execute(abandonments.insert().values(request_id=request_id, at=now))
+
+
 def claim(connection: Connection, new: NewStore, now: datetime) -> tuple[Store, bool]:
     """Take the person's one place as ``issuing``. Idempotent by request id.
 
@@ -123,11 +146,14 @@ def claim(connection: Connection, new: NewStore, now: datetime) -> tuple[Store, 
     where another store is active or being made, RequestAlreadyUsed where the request id
     was used for another person or another delivery token.
     """
+    lock_person(connection, new.ehealth_id)
     existing = of_request(connection, new.request_id)
     if existing is not None:
         if existing.ehealth_id != new.ehealth_id or existing.recipient != new.recipient:
             raise RequestAlreadyUsed(f"request {new.request_id}")
         return existing, False
+    if connection.execute(sa.select(abandonments).where(abandonments.c.request_id == new.request_id)).first():
+        raise WrongState("the request was abandoned before its order arrived")
     occupied = sa.select(stores.c.id).where(
         stores.c.ehealth_id == new.ehealth_id,
         stores.c.status.in_((StoreStatus.ISSUING, StoreStatus.ACTIVE)),
@@ -241,6 +267,40 @@ def end(
     )
     connection.execute(deliveries.delete().where(deliveries.c.store_id == store.id))
     return status
+
+
+def past_expiry(connection: Connection, now: datetime) -> list[Store]:
+    query = sa.select(*_COLUMNS).where(
+        stores.c.status.in_(statuses_before(StoreEvent.LAPSE)), stores.c.not_after < now
+    )
+    return [_store(row) for row in connection.execute(query)]
+
+
+def lapse(connection: Connection, store: Store, now: datetime) -> bool:
+    """From active or retiring to expired; False where somebody else ended it meanwhile."""
+    changed = connection.execute(
+        stores.update()
+        .where(stores.c.id == store.id, stores.c.status == store.status)
+        .values(status=next_store_status(store.status, StoreEvent.LAPSE), ended_at=now, ended_by="service")
+    ).rowcount
+    connection.execute(deliveries.delete().where(deliveries.c.store_id == store.id))
+    return changed == 1
+
+
+def previous_address(connection: Connection, store: Store) -> str | None:
+    """The address of the person's store before this one, where it was another."""
+    query = (
+        sa.select(stores.c.email)
+        .where(
+            stores.c.ehealth_id == store.ehealth_id,
+            stores.c.id != store.id,
+            stores.c.activated_at.is_not(None),
+        )
+        .order_by(stores.c.activated_at.desc())
+        .limit(1)
+    )
+    address = connection.execute(query).scalar()
+    return None if address == store.email else address
 
 
 def _compare_and_set(connection: Connection, *conditions: sa.ColumnElement[bool], **values: object) -> None:

@@ -89,6 +89,14 @@ stores = sa.Table(
     _one_per_person(StoreStatus.RETIRING),
 )
 
+# Requests that ended before their order arrived here: a late order of theirs makes nothing.
+abandonments = sa.Table(
+    "abandonments",
+    metadata,
+    sa.Column("request_id", sa.String(36), primary_key=True),
+    sa.Column("at", UtcDateTime, nullable=False),
+)
+
 # Ciphertext under the holder's delivery token; nobody here can open it. Deleted at
 # completion, at the deadline, and whenever the store ends.
 deliveries = sa.Table(
@@ -111,9 +119,13 @@ revocations = sa.Table(
     sa.Column("revoked_at", UtcDateTime, nullable=False),
     sa.Column("reason", sa.String(32), nullable=False),  # policies.reasons.X509Reason
     sa.Column("entry", sa.LargeBinary, nullable=False),  # DER of the CRL entry, encoded once
+    # Without gaps, and seen by others in this order: whoever sees 7 sees 1 to 6.
+    sa.Column("sequence", sa.BigInteger, nullable=False, unique=True),
 )
 
 # A number is reserved (``crl`` empty) before it is signed, so that numbers only rise.
+# ``covers`` is the highest revocation that it takes in: times cannot say that, for a
+# transaction may commit long after the moment that it writes down.
 crls = sa.Table(
     "crls",
     metadata,
@@ -122,6 +134,7 @@ crls = sa.Table(
     sa.Column("this_update", UtcDateTime, nullable=False),
     sa.Column("next_update", UtcDateTime, nullable=False),
     sa.Column("entries", sa.Integer, nullable=False),
+    sa.Column("covers", sa.BigInteger, nullable=False),
     sa.Column("crl", sa.LargeBinary),
 )
 
@@ -136,6 +149,17 @@ answers = sa.Table(
     sa.Column("this_update", UtcDateTime, nullable=False),
     sa.Column("next_update", UtcDateTime, nullable=False, index=True),
     sa.Column("answer", sa.LargeBinary, nullable=False),
+    sa.Column("batch", sa.BigInteger, nullable=False),
+    sa.Index("ix_answers_batch", "authority", "batch"),
+)
+
+# The number of the newest batch of answers. Its row is locked until the batch commits, so
+# that batches are seen in their order, and a follower that saw one has missed none before.
+batches = sa.Table(
+    "batches",
+    metadata,
+    sa.Column("authority", sa.String(32), primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
 )
 
 # Append-only (trigger). ``details`` holds no secret and, of the person, the eHealthID alone.

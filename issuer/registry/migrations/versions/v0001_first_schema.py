@@ -16,6 +16,12 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
+        "abandonments",
+        sa.Column("request_id", sa.String(length=36), nullable=False),
+        sa.Column("at", UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("request_id", name=op.f("pk_abandonments")),
+    )
+    op.create_table(
         "answers",
         sa.Column("authority", sa.String(length=32), nullable=False),
         sa.Column("serial", sa.String(length=40), nullable=False),
@@ -24,8 +30,10 @@ def upgrade() -> None:
         sa.Column("this_update", UtcDateTime(), nullable=False),
         sa.Column("next_update", UtcDateTime(), nullable=False),
         sa.Column("answer", sa.LargeBinary(), nullable=False),
+        sa.Column("batch", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("authority", "serial", "hash_algorithm", name=op.f("pk_answers")),
     )
+    op.create_index("ix_answers_batch", "answers", ["authority", "batch"], unique=False)
     op.create_index(op.f("ix_answers_next_update"), "answers", ["next_update"], unique=False)
     op.create_table(
         "audit_events",
@@ -44,6 +52,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("sequence", name=op.f("pk_audit_events")),
     )
     op.create_index(op.f("ix_audit_events_object_id"), "audit_events", ["object_id"], unique=False)
+    op.create_table(
+        "batches",
+        sa.Column("authority", sa.String(length=32), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("authority", name=op.f("pk_batches")),
+    )
     op.create_table(
         "certificates",
         sa.Column("serial", sa.String(length=40), nullable=False),
@@ -64,6 +78,7 @@ def upgrade() -> None:
         sa.Column("this_update", UtcDateTime(), nullable=False),
         sa.Column("next_update", UtcDateTime(), nullable=False),
         sa.Column("entries", sa.Integer(), nullable=False),
+        sa.Column("covers", sa.BigInteger(), nullable=False),
         sa.Column("crl", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("authority", "number", name=op.f("pk_crls")),
     )
@@ -74,8 +89,10 @@ def upgrade() -> None:
         sa.Column("revoked_at", UtcDateTime(), nullable=False),
         sa.Column("reason", sa.String(length=32), nullable=False),
         sa.Column("entry", sa.LargeBinary(), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["serial"], ["certificates.serial"], name=op.f("fk_revocations_serial")),
         sa.PrimaryKeyConstraint("serial", name=op.f("pk_revocations")),
+        sa.UniqueConstraint("sequence", name=op.f("uq_revocations_sequence")),
     )
     op.create_index(op.f("ix_revocations_authority"), "revocations", ["authority"], unique=False)
     op.create_table(

@@ -1,0 +1,83 @@
+"""Web's side of the issuer's door. A refusal comes back as the same code; silence is CaUnavailable."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import httpx
+import msgspec
+
+from api.internal.wire import (
+    CollectMessage,
+    DeactivateMessage,
+    OrderMessage,
+    SealedMessage,
+    StoreMessage,
+)
+from api.problems import refusal_of
+from issuer.errors import CaUnavailable
+from issuer.registry.deliveries import Part
+from policies.reasons import DeactivationReason
+
+_Answer = TypeVar("_Answer", bound=msgspec.Struct)
+
+
+class IssuerUnreachable(CaUnavailable):
+    """The call never reached the issuer: nothing was begun there."""
+
+
+class IssuerSilent(CaUnavailable):
+    """The call may have reached the issuer; what it did is read from the registry."""
+
+
+class IssuerClient:
+    """Thread-safe; keeps its connections. ``assertion`` is the person's own bearer token."""
+
+    def __init__(self, socket_path: str, *, timeout: float = 10.0) -> None:
+        self._http = httpx.Client(
+            transport=httpx.HTTPTransport(uds=socket_path, limits=httpx.Limits(max_connections=64)),
+            base_url="http://issuer",
+            timeout=timeout,
+            trust_env=False,
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+    def order(self, assertion: str, message: OrderMessage) -> StoreMessage:
+        return self._call("/orders", assertion, message, StoreMessage)
+
+    def collect(self, assertion: str, request_id: str, part: Part, recipient: bytes) -> SealedMessage:
+        message = CollectMessage(part=part, recipient=recipient)
+        return self._call(f"/orders/{request_id}/parts", assertion, message, SealedMessage)
+
+    def complete(self, assertion: str, request_id: str) -> StoreMessage:
+        return self._call(f"/orders/{request_id}/completion", assertion, None, StoreMessage)
+
+    def abandon(self, assertion: str, request_id: str) -> None:
+        self._send(f"/orders/{request_id}/abandonment", assertion, None)
+
+    def deactivate(self, assertion: str, store_id: str, reason: DeactivationReason) -> StoreMessage:
+        message = DeactivateMessage(reason=reason)
+        return self._call(f"/stores/{store_id}/deactivation", assertion, message, StoreMessage)
+
+    def _call(
+        self, path: str, assertion: str, message: msgspec.Struct | None, answer: type[_Answer]
+    ) -> _Answer:
+        return msgspec.json.decode(self._send(path, assertion, message), type=answer)
+
+    def _send(self, path: str, assertion: str, message: msgspec.Struct | None) -> bytes:
+        headers = {"Authorization": f"Bearer {assertion}"}
+        content = b""
+        if message is not None:
+            headers["Content-Type"] = "application/json"
+            content = msgspec.json.encode(message)
+        try:
+            response = self._http.post(path, headers=headers, content=content)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise IssuerUnreachable(type(error).__name__) from None
+        except httpx.HTTPError as error:
+            raise IssuerSilent(type(error).__name__) from None
+        if response.is_error:
+            raise refusal_of(response)
+        return response.content

@@ -1,0 +1,49 @@
+"""What travels between web and issuer, as JSON over the Unix socket. Unknown fields are refused."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+
+from policies.reasons import DeactivationReason
+
+Id = Annotated[str, msgspec.Meta(pattern="^[0-9a-f-]{36}$")]
+PublicKey = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+
+
+class Wire(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """bytes travel as base64, datetimes as RFC 3339."""
+
+
+class OrderMessage(Wire):
+    request_id: Id
+    email: Annotated[str, msgspec.Meta(max_length=320)]
+    language: Annotated[str, msgspec.Meta(max_length=8)]
+    keystore_profile: Literal["modern", "legacy"]
+    recipient: PublicKey
+    terms_version: Annotated[str, msgspec.Meta(max_length=32)]
+    terms_sha256: Annotated[str, msgspec.Meta(max_length=64)]
+    terms_language: Annotated[str, msgspec.Meta(max_length=8)]
+    terms_accepted_at: datetime
+    accepted_at: datetime
+
+
+class CollectMessage(Wire):
+    part: Literal["password", "keystore"]
+    recipient: PublicKey
+
+
+class DeactivateMessage(Wire):
+    reason: DeactivationReason
+
+
+class StoreMessage(Wire):
+    store_id: str
+    status: str
+
+
+class SealedMessage(Wire):
+    store_id: str
+    ciphertext: bytes

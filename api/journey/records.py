@@ -1,0 +1,205 @@
+"""Requests in the journey's database: read as values, changed by compare-and-set only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from api.journey.tables import code_sends, journey_events, requests
+from issuer.audit.events import Detail, record
+from issuer.errors import NotFound
+from policies.errors import WrongState
+from policies.lifecycle import UNFINISHED, RequestEvent, RequestState, next_request_state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JourneyRequest:
+    id: str
+    state: RequestState
+    ehealth_id: str
+    given_name: str
+    family_name: str
+    profession_code: str
+    profession_label: str | None
+    terms_version: str | None
+    terms_sha256: str | None
+    terms_language: str | None
+    terms_accepted_at: datetime | None
+    email: str | None
+    language: str | None
+    keystore_profile: str | None
+    code_hmac: bytes | None
+    code_sent_at: datetime | None
+    code_expires_at: datetime | None
+    codes_sent: int
+    attempts_left: int
+    recipient: bytes | None
+    store_id: str | None
+    deadline: datetime | None
+    created_at: datetime
+    generating_at: datetime | None
+    ended_at: datetime | None
+
+    @property
+    def unfinished(self) -> bool:
+        return self.state in UNFINISHED
+
+    @property
+    def begun(self) -> bool:
+        """Whether the issuer may hold a store of this request."""
+        return self.generating_at is not None
+
+
+_COLUMNS = tuple(requests.c[name] for name in JourneyRequest.__dataclass_fields__)
+
+
+def _one(connection: Connection, *conditions: sa.ColumnElement[bool]) -> JourneyRequest | None:
+    row = connection.execute(sa.select(*_COLUMNS).where(*conditions)).first()
+    if row is None:
+        return None
+    values = dict(row._mapping)
+    values["state"] = RequestState(values["state"])
+    return JourneyRequest(**values)
+
+
+def find(connection: Connection, request_id: str, ehealth_id: str) -> JourneyRequest:
+    """Raises NotFound, for another person's request too, at the same cost."""
+    found = _one(connection, requests.c.id == request_id, requests.c.ehealth_id == ehealth_id)
+    if found is None:
+        raise NotFound("no such request of this person")
+    return found
+
+
+def unfinished(connection: Connection, ehealth_id: str) -> JourneyRequest | None:
+    return _one(connection, requests.c.ehealth_id == ehealth_id, requests.c.state.in_(UNFINISHED))
+
+
+def by_idempotency_key(connection: Connection, ehealth_id: str, key: str) -> JourneyRequest | None:
+    return _one(connection, requests.c.ehealth_id == ehealth_id, requests.c.idempotency_key == key)
+
+
+def insert(connection: Connection, values: dict[str, object], now: datetime) -> JourneyRequest:
+    """Raises sqlalchemy's IntegrityError where the person has an unfinished request already."""
+    connection.execute(
+        requests.insert().values(
+            state=RequestState.CREATED, created_at=now, codes_sent=0, attempts_left=0, **values
+        )
+    )
+    created = find(connection, str(values["id"]), str(values["ehealth_id"]))
+    note(connection, created, "request-created", now)
+    return created
+
+
+def move(
+    connection: Connection,
+    request: JourneyRequest,
+    event: RequestEvent,
+    now: datetime,
+    *conditions: sa.ColumnElement[bool],
+    details: dict[str, Detail] | None = None,
+    **values: object,
+) -> JourneyRequest:
+    """Apply one transition of the table with its event. Raises WrongState where the state was left meanwhile."""
+    state = next_request_state(request.state, event)
+    if state not in UNFINISHED:
+        values["ended_at"] = now
+    changed = connection.execute(
+        requests.update()
+        .where(requests.c.id == request.id, requests.c.state == request.state, *conditions)
+        .values(state=state, **values)
+    ).rowcount
+    if changed != 1:
+        raise WrongState("the request has changed since it was read")
+    moved = find(connection, request.id, request.ehealth_id)
+    note(connection, moved, f"request-{event}", now, {"state": state, **(details or {})})
+    return moved
+
+
+def reserve_attempt(connection: Connection, request: JourneyRequest, now: datetime) -> JourneyRequest | None:
+    """Take one try off, before the code is looked at; None where there is none to take (R12).
+
+    The answer holds the hash that this try is checked against.
+    """
+    reserved = connection.execute(
+        requests.update()
+        .where(
+            requests.c.id == request.id,
+            requests.c.state == RequestState.CODE_SENT,
+            requests.c.attempts_left > 0,
+            requests.c.code_expires_at > now,
+        )
+        .values(attempts_left=requests.c.attempts_left - 1)
+    ).rowcount
+    return find(connection, request.id, request.ehealth_id) if reserved else None
+
+
+def reserve_send(
+    connection: Connection, request: JourneyRequest, send_id: str, address_hmac: bytes, now: datetime
+) -> None:
+    connection.execute(
+        code_sends.insert().values(
+            id=send_id, ehealth_id=request.ehealth_id, address_hmac=address_hmac, sent_at=now
+        )
+    )
+    connection.execute(
+        requests.update().where(requests.c.id == request.id).values(codes_sent=requests.c.codes_sent + 1)
+    )
+
+
+def sends_since(
+    connection: Connection, condition: sa.ColumnElement[bool], since: datetime
+) -> tuple[int, datetime | None]:
+    """How many codes were sent since then, and when the first of them."""
+    row = connection.execute(
+        sa.select(sa.func.count(), sa.func.min(code_sends.c.sent_at)).where(
+            condition, code_sends.c.sent_at > since
+        )
+    ).one()
+    return row[0], row[1]
+
+
+def note(
+    connection: Connection,
+    request: JourneyRequest,
+    action: str,
+    now: datetime,
+    details: dict[str, Detail] | None = None,
+    *,
+    actor: str = "holder",
+) -> None:
+    record(
+        connection,
+        journey_events,
+        at=now,
+        actor=actor,
+        action=action,
+        object_id=request.id,
+        ehealth_id=request.ehealth_id,
+        details=details,
+    )
+
+
+def in_progress(connection: Connection) -> list[JourneyRequest]:
+    """Requests whose store is being made or waits to be fetched."""
+    query = sa.select(requests.c.id, requests.c.ehealth_id).where(
+        requests.c.state.in_((RequestState.GENERATING, RequestState.READY))
+    )
+    return [find(connection, row[0], row[1]) for row in connection.execute(query)]
+
+
+def purge(connection: Connection, before: datetime, now: datetime) -> int:
+    """Delete what began before then, with addresses and code hashes (R32). Returns how many requests.
+
+    What is generating or ready is left to its own deadline, minutes away.
+    """
+    removed = connection.execute(
+        requests.delete().where(
+            requests.c.created_at < before,
+            requests.c.state.not_in((RequestState.GENERATING, RequestState.READY)),
+        )
+    ).rowcount
+    connection.execute(code_sends.delete().where(code_sends.c.sent_at < now - timedelta(hours=1)))
+    return removed

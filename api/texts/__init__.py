@@ -1,0 +1,104 @@
+"""What the service says to people: terms, gates, reasons. French first (R25); one file a language.
+
+A further language is one more file here and one more line in ``Language``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import resources
+
+import msgspec
+
+from policies.eligibility import GateCode
+from policies.reasons import DeactivationReason
+
+
+class Language(StrEnum):
+    FRENCH = "fr"
+    GERMAN = "de"
+    ENGLISH = "en"
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    title: str
+    body: str
+
+
+class _Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    satisfied: str
+    failed: str
+
+
+class _Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    version: str
+    sections: tuple[Section, ...]
+
+
+class _Catalogue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    terms: _Terms
+    gates: dict[GateCode, _Gate]
+    reasons: dict[DeactivationReason, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    version: str
+    language: Language
+    sections: tuple[Section, ...]
+    sha256: str
+    """Of the text shown, so that what was accepted can be proved later (R8)."""
+
+
+class Texts:
+    """All catalogues, checked when loaded: each one complete, one version of the terms in all."""
+
+    def __init__(self) -> None:
+        self._catalogues = {language: _load(language) for language in Language}
+        versions = {catalogue.terms.version for catalogue in self._catalogues.values()}
+        if len(versions) != 1:
+            raise ValueError(f"the terms differ in version between languages: {sorted(versions)}")
+        self.terms_version = versions.pop()
+
+    def terms(self, language: Language) -> Terms:
+        found = self._catalogues[language].terms
+        return Terms(
+            version=found.version,
+            language=language,
+            sections=found.sections,
+            sha256=hashlib.sha256(msgspec.json.encode(found)).hexdigest(),
+        )
+
+    def gate(self, language: Language, code: GateCode, *, satisfied: bool) -> str:
+        gate = self._catalogues[language].gates[code]
+        return gate.satisfied if satisfied else gate.failed
+
+    def reasons(self, language: Language) -> dict[DeactivationReason, str]:
+        labels = self._catalogues[language].reasons
+        return {reason: labels[reason] for reason in DeactivationReason}
+
+
+def choose_language(accept_language: str | None) -> Language:
+    """The best of ours for an Accept-Language header (RFC 9110 12.5.4); French where none fits."""
+    best, best_weight = Language.FRENCH, 0.0
+    for entry in (accept_language or "")[:512].split(","):
+        tag, _, parameter = entry.strip().partition(";")
+        primary = tag.strip().lower().partition("-")[0]
+        try:
+            weight = float(parameter.strip().removeprefix("q=")) if parameter.strip() else 1.0
+        except ValueError:
+            continue
+        if primary in Language and weight > best_weight:
+            best, best_weight = Language(primary), weight
+    return best
+
+
+def _load(language: Language) -> _Catalogue:
+    text = resources.files(__name__).joinpath(f"{language}.toml").read_text(encoding="utf-8")
+    catalogue = msgspec.convert(tomllib.loads(text), _Catalogue)
+    if set(catalogue.gates) != set(GateCode) or set(catalogue.reasons) != set(DeactivationReason):
+        raise ValueError(f"the catalogue {language} is not complete")
+    return catalogue

@@ -1,0 +1,130 @@
+"""What a holder does with a store that exists: collect it, complete, abandon, deactivate."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+
+from issuer.audit.events import record
+from issuer.clock import Clock
+from issuer.errors import DeliveryExpired, DeliveryTokenInvalid, NotFound
+from issuer.identity.identity import Identity
+from issuer.issuance.ending import end_store
+from issuer.registry import deliveries, stores
+from issuer.registry.database import Database
+from issuer.registry.deliveries import Part
+from issuer.registry.stores import Store
+from issuer.registry.tables import audit_events
+from policies.eligibility import check_owner
+from policies.errors import AlreadyDeactivated, WrongState
+from policies.lifecycle import StoreEvent, StoreStatus
+from policies.reasons import DeactivationReason, RevocationReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """One part of a delivery: ciphertext, and the store that its seal is bound to."""
+
+    store_id: str
+    ciphertext: bytes
+
+
+class Holdings:
+    """Every call proves the person first; another person's store is not found (never forbidden)."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def collect(self, identity: Identity, request_id: str, part: Part, recipient: bytes) -> Sealed:
+        """Hand out one sealed part, as often as asked until completion or deadline.
+
+        ``recipient`` is the public key of the caller's delivery token. Raises NotFound,
+        DeliveryTokenInvalid, DeliveryExpired, WrongState while the store is being made.
+        """
+        check_owner(identity.standing, has_ehealth_id=identity.ehealth_id is not None)
+        with self._database.write() as connection:
+            store = self._store_of(identity, stores.of_request(connection, request_id))
+            if store.status is StoreStatus.ISSUING:
+                raise WrongState("the store is being made")
+            if not hmac.compare_digest(store.recipient, recipient):
+                raise DeliveryTokenInvalid(f"request {request_id}")
+            now = self._clock()
+            sealed = deliveries.fetch(connection, store.id, part, now)
+            if sealed is None:
+                raise DeliveryExpired(f"request {request_id}")
+            record(
+                connection,
+                audit_events,
+                at=now,
+                actor="holder",
+                action=f"{part}-fetched",
+                object_id=store.id,
+                ehealth_id=store.ehealth_id,
+            )
+        return Sealed(store_id=store.id, ciphertext=sealed)
+
+    def complete(self, identity: Identity, request_id: str) -> Store:
+        """The holder has what they need: the sealed material goes now. Idempotent."""
+        check_owner(identity.standing, has_ehealth_id=identity.ehealth_id is not None)
+        with self._database.write() as connection:
+            store = self._store_of(identity, stores.of_request(connection, request_id))
+            delivery = deliveries.of_store(connection, store.id)
+            if delivery is not None:
+                now = self._clock()
+                deliveries.close(connection, delivery, now)
+                record(
+                    connection,
+                    audit_events,
+                    at=now,
+                    actor="holder",
+                    action="delivery-completed",
+                    object_id=store.id,
+                    ehealth_id=store.ehealth_id,
+                    details={"delivered": delivery.complete},
+                )
+            return stores.find(connection, store.id)
+
+    def abandon(self, identity: Identity, request_id: str) -> None:
+        """Revoke what an unfinished request had begun (R14). Idempotent; nothing begun is fine.
+
+        Raises WrongState where the delivery was completed: such a store is deactivated, not abandoned.
+        """
+        check_owner(identity.standing, has_ehealth_id=identity.ehealth_id is not None)
+        with self._database.write() as connection:
+            stores.lock_person(connection, identity.ehealth_id or "")
+            store = stores.of_request(connection, request_id)
+            if store is None:
+                stores.forget_order(connection, request_id, self._clock())
+                return
+            self._store_of(identity, store)
+            if store.status is StoreStatus.ACTIVE and deliveries.of_store(connection, store.id) is None:
+                raise WrongState("the store was delivered")
+            if store.status not in (StoreStatus.ISSUING, StoreStatus.ACTIVE):
+                return
+            end_store(
+                connection,
+                store,
+                StoreEvent.REVOKE,
+                RevocationReason.ABANDONED,
+                actor="holder",
+                now=self._clock(),
+            )
+
+    def deactivate(self, identity: Identity, store_id: str, reason: DeactivationReason) -> Store:
+        """Final (R19). Raises NotFound, AlreadyDeactivated, WrongState while it is being made."""
+        check_owner(identity.standing, has_ehealth_id=identity.ehealth_id is not None)
+        with self._database.write() as connection:
+            store = self._store_of(identity, stores.find(connection, store_id))
+            if store.status is StoreStatus.ISSUING:
+                raise WrongState("the store is being made")
+            if store.status not in (StoreStatus.ACTIVE, StoreStatus.RETIRING):
+                raise AlreadyDeactivated
+            end_store(connection, store, StoreEvent.DEACTIVATE, reason, actor="holder", now=self._clock())
+            return stores.find(connection, store_id)
+
+    @staticmethod
+    def _store_of(identity: Identity, store: Store | None) -> Store:
+        if store is None or store.ehealth_id != identity.ehealth_id:
+            raise NotFound("no such store of this person")
+        return store

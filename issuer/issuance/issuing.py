@@ -1,0 +1,304 @@
+"""From an accepted code to an active store, once (R13–R15; invariants 1, 2, 5, 6).
+
+The order is claimed in one transaction and answered at once; the store is then made by a
+thread of this process and a worker of its own. What a crash leaves behind at each step:
+
+    claimed            a row ``issuing``, no serial          → the reaper ends it
+    prepared           serial and to-be-signed bytes         → the reaper revokes the serial
+    signed             the same: the signature is not known  → the reaper revokes the serial
+    activated          an active store with its delivery     → nothing to do
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+import structlog
+from cryptography.hazmat.primitives import hashes
+from sqlalchemy.exc import SQLAlchemyError
+
+from hsm import HsmError
+from issuer.audit.events import record
+from issuer.clock import Clock, RandomBytes
+from issuer.errors import CaUnavailable, IssuerError, Overloaded
+from issuer.identity.identity import Identity
+from issuer.issuance.authority import Authority
+from issuer.issuance.config import IssuanceConfig
+from issuer.issuance.ending import ISSUING, end_store
+from issuer.issuance.keystore.workshop import KeystoreOrder, Workshop, WorkshopError
+from issuer.issuance.templates import Subject, TemplateMaker
+from issuer.registry import outbox, stores
+from issuer.registry.database import Database
+from issuer.registry.stores import NewStore, Store
+from issuer.registry.tables import audit_events
+from policies.eligibility import check_eligible
+from policies.errors import PolicyRefusal, WrongState
+from policies.lifecycle import StoreEvent, StoreStatus
+from policies.reasons import RevocationReason
+from policies.terms import AcceptedTerms
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What web asks for. Who it is for is not in here: that comes from the assertion alone."""
+
+    request_id: str
+    email: str
+    language: str
+    keystore_profile: Literal["modern", "legacy"]
+    recipient: bytes
+    terms: AcceptedTerms
+    terms_accepted_at: datetime
+    accepted_at: datetime
+    """When the code was accepted; the bound of the generation counts from here."""
+
+
+class Issuance:
+    """Thread-safe. ``close()`` waits for the stores that are being made."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        authority: Authority,
+        maker: TemplateMaker,
+        workshop: Workshop,
+        key_type: str,
+        config: IssuanceConfig,
+        clock: Clock,
+        random: RandomBytes,
+    ) -> None:
+        self._database = database
+        self._authority = authority
+        self._maker = maker
+        self._workshop = workshop
+        self._key_type = key_type
+        self._config = config
+        self._clock = clock
+        self._random = random
+        self.run = str(uuid.UUID(bytes=random(16), version=4))
+        self._threads = ThreadPoolExecutor(config.workers, thread_name_prefix="issuance")
+        self._lock = threading.Lock()
+        self._in_hand: set[str] = set()
+
+    def order(self, identity: Identity, order: Order) -> Store:
+        """Claim the person's place and begin. Idempotent by request id and delivery token.
+
+        Raises a GateRefused, ActiveStoreExists, RequestAlreadyUsed, Overloaded or
+        CaUnavailable; in each case nothing was begun.
+        """
+        check_eligible(identity.standing)
+        assert identity.ehealth_id is not None  # noqa: S101 - the third gate says so
+        self._check_able()
+        now = self._clock()
+        accepted_at = min(order.accepted_at, now)
+        new = NewStore(
+            id=str(uuid.UUID(bytes=self._random(16), version=4)),
+            request_id=order.request_id,
+            ehealth_id=identity.ehealth_id,
+            given_name=identity.given_name,
+            family_name=identity.family_name,
+            profession_code=identity.profession_code or "",
+            profession_label=identity.profession_label,
+            email=order.email,
+            language=order.language,
+            key_type=self._key_type,
+            keystore_profile=order.keystore_profile,
+            terms=order.terms,
+            terms_accepted_at=order.terms_accepted_at,
+            recipient=order.recipient,
+            run=self.run,
+        )
+        # In hand before the row is visible, so that the reaper never takes it for an orphan.
+        with self._lock:
+            self._in_hand.add(new.id)
+        try:
+            store, claimed = self._claim(identity, order, new, now)
+        except BaseException:
+            self._let_go(new.id)
+            raise
+        if not claimed:
+            self._let_go(new.id)
+            return store
+        try:
+            self._threads.submit(self._make, store, accepted_at + timedelta(seconds=self._config.bound))
+        except RuntimeError:
+            # Shutting down: the next run's reaper ends what was claimed.
+            self._let_go(store.id)
+            raise CaUnavailable("the issuer is stopping") from None
+        return store
+
+    def _claim(self, identity: Identity, order: Order, new: NewStore, now: datetime) -> tuple[Store, bool]:
+        with self._database.write() as connection:
+            store, claimed = stores.claim(connection, new, now)
+            if not claimed:
+                return store, False
+            begun = stores.claimed_since(connection, new.ehealth_id, now - timedelta(hours=1))
+            if begun > self._config.per_person_hour:
+                raise Overloaded("this person's own limit")
+            record(
+                connection,
+                audit_events,
+                at=now,
+                actor="holder",
+                action="store-issuing",
+                object_id=store.id,
+                ehealth_id=store.ehealth_id,
+                details={
+                    "request": order.request_id,
+                    "terms": order.terms.version,
+                    "terms_sha256": order.terms.sha256,
+                    "authenticated_at": identity.authenticated_at.isoformat(),
+                },
+            )
+        return store, True
+
+    def _let_go(self, store_id: str) -> None:
+        with self._lock:
+            self._in_hand.discard(store_id)
+
+    def in_hand(self) -> frozenset[str]:
+        """Ids of the stores that this process is making now; the reaper leaves them alone."""
+        with self._lock:
+            return frozenset(self._in_hand)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def _check_able(self) -> None:
+        if len(self.in_hand()) >= self._config.queue:
+            raise Overloaded("the queue is full")
+        try:
+            self._authority.probe()
+        except HsmError as error:
+            raise CaUnavailable(str(error)) from error
+
+    def _make(self, store: Store, bound: datetime) -> None:
+        logger = log.bind(store=store.id)
+        try:
+            self._issue(store, bound)
+            logger.info("store-active")
+        except (HsmError, WorkshopError, IssuerError, PolicyRefusal, SQLAlchemyError, ValueError) as error:
+            logger.warning("generation-failed", cause=f"{type(error).__name__}: {error}")
+            self._give_up(store)
+        except BaseException:
+            logger.exception("generation-failed")
+            self._give_up(store)
+            raise
+        finally:
+            self._let_go(store.id)
+
+    def _issue(self, store: Store, bound: datetime) -> None:
+        if self._clock() >= bound:
+            raise WrongState("waited past its bound")
+        order = KeystoreOrder(
+            key_type=store.key_type,
+            recipient=store.recipient,
+            context=sealing_context(store.request_id, store.id),
+            friendly_name=f"myCert {store.ehealth_id}",
+            profile=store.keystore_profile,
+            chain=[self._authority.certificate_der],
+        )
+        with self._workshop.open(order) as job:
+            now = self._clock()
+            template = self._maker.make(
+                Subject(
+                    given_name=store.given_name,
+                    family_name=store.family_name,
+                    ehealth_id=store.ehealth_id,
+                    profession_code=store.profession_code,
+                    profession_label=store.profession_label,
+                ),
+                job.public_key,
+                now,
+            )
+            serial = f"{template.serial:x}"
+            with self._database.write() as connection:
+                stores.prepare(
+                    connection,
+                    store,
+                    serial=serial,
+                    authority=ISSUING,
+                    profile="professional",
+                    tbs=template.tbs,
+                    not_before=template.not_before,
+                    not_after=template.not_after,
+                    now=now,
+                )
+            certificate = self._authority.sign(template)
+            sealed = job.finish(certificate)
+        digest = hashes.Hash(hashes.SHA256())
+        digest.update(certificate)
+        fingerprint = digest.finalize().hex()
+        with self._database.write() as connection:
+            now = self._clock()
+            if now >= bound:
+                raise WrongState("ended after its bound")
+            stores.activate(
+                connection,
+                store,
+                serial=serial,
+                certificate=certificate,
+                fingerprint=fingerprint,
+                sealed_password=sealed.password,
+                sealed_keystore=sealed.keystore,
+                deadline=now + timedelta(seconds=self._config.delivery),
+                now=now,
+            )
+            record(
+                connection,
+                audit_events,
+                at=now,
+                actor="service",
+                action="store-active",
+                object_id=store.id,
+                ehealth_id=store.ehealth_id,
+                details={"serial": serial, "sha256_fingerprint": fingerprint},
+            )
+            parameters = {
+                "serial_number": serial,
+                "sha256_fingerprint": fingerprint,
+                "not_before": template.not_before.isoformat(),
+                "not_after": template.not_after.isoformat(),
+            }
+            previous = stores.previous_address(connection, store)
+            for event, address in (("issued", store.email), ("address-changed", previous)):
+                if address is not None:
+                    outbox.enqueue(
+                        connection,
+                        event=event,
+                        address=address,
+                        language=store.language,
+                        parameters=parameters,
+                        store_id=store.id,
+                        now=now,
+                    )
+
+    def _give_up(self, store: Store) -> None:
+        """Leave nothing half-made; where the database is gone too, the reaper does it later."""
+        try:
+            with self._database.write() as connection:
+                current = stores.find(connection, store.id)
+                if current.status is StoreStatus.ISSUING:
+                    end_store(
+                        connection,
+                        current,
+                        StoreEvent.REVOKE,
+                        RevocationReason.GENERATION_FAILED,
+                        actor="service",
+                        now=self._clock(),
+                    )
+        except (SQLAlchemyError, PolicyRefusal) as error:
+            log.warning("left-to-the-reaper", store=store.id, cause=type(error).__name__)
+
+
+def sealing_context(request_id: str, store_id: str) -> bytes:
+    """What a sealed part is bound to, so that it opens as nothing else."""
+    return f"{request_id}/{store_id}".encode()
