@@ -1,0 +1,25 @@
+"""What can go wrong between an order and its sealed store."""
+
+from __future__ import annotations
+
+from issuer.errors import CaUnavailable
+
+
+class WorkshopError(CaUnavailable):
+    """No worker can be had: the template does not run, or the machine cannot confine it."""
+
+
+class TemplateGone(WorkshopError):
+    """The process workers are forked from has died; another is being started."""
+
+
+class WorkerFailed(WorkshopError):
+    """This job's worker ended, or said something it should not have. Nothing of it is left."""
+
+
+class WorkerTimeout(WorkshopError):
+    """This job took longer than ``keystore.wall_seconds``."""
+
+
+class WorkerGone(WorkerFailed):
+    """This job's worker ended without a word, before it had made anything."""

@@ -1,0 +1,166 @@
+"""Keeps one template process alive for a workshop, and hands it the jobs' sockets.
+
+One thread starts the template, listens to it and starts it anew when it dies. That it
+is always the same thread matters: the kernel's parent-death signal fires when the
+*thread* that started a process ends, which an issuance thread may do at any time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import site
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+
+import issuer
+from issuer.issuance.keystore.confinement import Confinement, Limits
+from issuer.issuance.keystore.errors import TemplateGone, WorkshopError
+from issuer.issuance.keystore.messages import Begin, ChannelClosed, Ended, PeerFailed, Ready, receive, send
+
+_LOG = logging.getLogger(__name__)
+
+_START_SECONDS = 30.0
+_STOP_SECONDS = 5.0
+_BACK_OFF = (0.0, 0.1, 0.5, 2.0, 5.0)  # seconds before the n-th restart without a stable minute between
+_STABLE_SECONDS = 60.0
+
+
+class TemplateKeeper:
+    def __init__(self, limits: Limits, extra_arguments: tuple[str, ...] = ()) -> None:
+        self._limits = limits
+        self._command, self._environment = _template_command()
+        self._command += extra_arguments
+        self._thread = threading.Thread(target=self._keep, name="keystore-template", daemon=True)
+        self._changed = threading.Condition()  # guards what follows
+        self._control: socket.socket | None = None  # set while a template runs
+        self._pid: int | None = None  # set while one is ready
+        self._confinement: Confinement | None = None
+        self._refusal: WorkshopError | None = None
+        self._closing = False
+
+    def start(self) -> Confinement:
+        """Raises WorkshopError if no template can be had at the first attempt; none is tried later then."""
+        self._thread.start()
+        with self._changed:
+            self._changed.wait_for(lambda: self._confinement or self._refusal)
+            if self._confinement is None:
+                raise self._refusal or WorkshopError("the template did not start")
+            return self._confinement
+
+    @property
+    def template_pid(self) -> int | None:
+        return self._pid
+
+    def hand_over(self, job: socket.socket, deadline: float) -> None:
+        """Give a job's socket to the template. Raises TemplateGone if none takes it by the deadline."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._pid or self._closing, deadline - time.monotonic())
+            if self._control is None or self._pid is None:
+                raise TemplateGone("the keystore template is not running")
+            try:
+                socket.send_fds(self._control, [b"j"], [job.fileno()], socket.MSG_DONTWAIT)
+            except OSError as error:
+                self._pid = None  # the keeper's thread notices the end too, and starts another
+                raise TemplateGone(f"the keystore template does not answer: {error.strerror}") from None
+
+    def close(self) -> None:
+        with self._changed:
+            self._closing = True
+            if self._control is not None:
+                self._control.shutdown(socket.SHUT_RDWR)
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _keep(self) -> None:
+        failures = 0
+        while not self._closing:
+            started = time.monotonic()
+            self._run_one()
+            if self._confinement is None:
+                return
+            failures = 0 if time.monotonic() - started > _STABLE_SECONDS else failures + 1
+            with self._changed:
+                pause = _BACK_OFF[min(failures, len(_BACK_OFF)) - 1] if failures else 0.0
+                self._changed.wait_for(lambda: self._closing, pause)
+
+    def _run_one(self) -> None:
+        """One template from its start to its end."""
+        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with control:
+            with theirs:
+                process = subprocess.Popen(
+                    self._command,
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    env=self._environment,
+                    cwd="/",
+                    close_fds=True,
+                )
+            try:
+                with self._changed:
+                    self._control = control
+                self._announce(control, process.pid)
+                self._listen(control)
+            except WorkshopError as error:
+                _LOG.error("%s", error)
+                self._refusal = error
+            finally:
+                with self._changed:
+                    self._control = self._pid = None
+                    self._changed.notify_all()
+        _end(process)
+
+    def _announce(self, control: socket.socket, pid: int) -> None:
+        control.settimeout(_START_SECONDS)
+        try:
+            send(control, Begin(limits=self._limits))
+            confinement = receive(control, Ready).confinement
+        except PeerFailed as error:
+            raise WorkshopError(f"keystore workers cannot be confined: {error}") from None
+        except (ChannelClosed, TimeoutError, msgspec.MsgspecError) as error:
+            raise WorkshopError(f"the keystore template did not start: {type(error).__name__}") from None
+        control.settimeout(None)
+        with self._changed:
+            self._pid, self._confinement = pid, confinement
+            self._changed.notify_all()
+
+    def _listen(self, control: socket.socket) -> None:
+        while not self._closing:
+            try:
+                ended = receive(control, Ended)
+            except ChannelClosed:
+                break
+            except msgspec.MsgspecError as error:
+                raise WorkshopError(f"the keystore template talks nonsense: {error}") from None
+            if ended.status < 0:
+                # SIGSYS is a forbidden system call: a library changed, or somebody is inside.
+                name = signal.Signals(-ended.status).name
+                _LOG.error("keystore worker ended by %s", name, extra={"pid": ended.pid, "signal": name})
+        if not self._closing:
+            _LOG.error("the keystore template ended; starting another")
+
+
+def _template_command() -> tuple[list[str], dict[str, str]]:
+    """Isolated from working directory, user site and environment, wherever the package lies."""
+    root = str(Path(issuer.__file__).resolve().parent.parent)
+    # A site folder is on the child's path by itself, and behind the standard library.
+    environment = {} if root in site.getsitepackages() else {"PYTHONPATH": root}
+    command = [sys.executable, "-P", "-s", "-m", "issuer.issuance.keystore.template"]
+    return [*command, "--parent", str(os.getpid())], environment
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
