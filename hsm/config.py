@@ -1,0 +1,39 @@
+"""The ``[hsm.*]`` sections: which token, through which module, with how many sessions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from hsm.keys import REQUIRED_ATTRIBUTES
+from hsm.secret import Secret
+
+
+class TokenConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One token. ``serial`` is worth giving where a vendor lets labels repeat."""
+
+    module: str
+    """The vendor's PKCS#11 shared object."""
+    label: Annotated[str, Meta(min_length=1, max_length=32)]
+    lock_file: str
+    """Shared by every process of this token: who initialises and logs in holds it."""
+    pin_file: str
+    serial: str | None = None
+    environment: dict[str, str] = {}
+    """Set before the module is initialised, such as SOFTHSM2_CONF."""
+    vendor_arguments: str | None = None
+    """Handed to C_Initialize, such as the configdir of NSS."""
+    sessions: Annotated[int, Meta(ge=1, le=64)] = 4
+    accept_unreported: list[str] = []
+    """Attributes this vendor does not report and the operator vouches for, such as NEVER_EXTRACTABLE."""
+
+    def __post_init__(self) -> None:
+        unknown = set(self.accept_unreported) - {attribute.name for attribute in REQUIRED_ATTRIBUTES}
+        if unknown:
+            raise ValueError(f"accept_unreported: {', '.join(sorted(unknown))} is not checked")
+
+    def read_pin(self) -> Secret:
+        """Raises hsm.secret.SecretFileRefused."""
+        return Secret.from_file(Path(self.pin_file))
