@@ -30,10 +30,12 @@ command -v debootstrap > /dev/null || fail "needs debootstrap"
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 pristine=$root/var/chroot/$suite
 
-# How packages are reached is this machine's affair: what it has configured is taken over as it is.
+# How packages are reached is this machine's affair: what it has configured is taken over as it is (apt's sources
+# only where they are for the same system).
 copy_configuration() {
-    local into=$1 path
-    for path in /etc/apt /etc/ssl/certs /usr/local/share/ca-certificates /etc/resolv.conf /etc/hosts /etc/pip.conf; do
+    local into=$1 path apt=""
+    [ "$suite" != "$(. /etc/os-release; echo "${VERSION_CODENAME:-}")" ] || apt=/etc/apt
+    for path in $apt /etc/ssl/certs /usr/local/share/ca-certificates /etc/resolv.conf /etc/hosts /etc/pip.conf; do
         [ -e "$path" ] || continue
         rm -rf "${into:?}$path"
         mkdir -p "$into$(dirname "$path")"
@@ -59,9 +61,7 @@ copy=$(mktemp -d "${TMPDIR:-/tmp}/mycert-chroot-XXXXXX")
 [ -n "$keep" ] || trap 'rm -rf --one-file-system "$copy"' EXIT
 chmod 755 "$copy"
 cp -a --reflink=auto "$pristine/." "$copy/"
-if [ "$suite" = "$(. /etc/os-release; echo "${VERSION_CODENAME:-}")" ]; then
-    copy_configuration "$copy"
-fi
+copy_configuration "$copy"
 # As in any container: packages are installed, their services are not started.
 printf '#!/bin/sh\nexit 101\n' > "$copy/usr/sbin/policy-rc.d"
 chmod 755 "$copy/usr/sbin/policy-rc.d"
@@ -89,8 +89,8 @@ else
     inside chown -R developer /srv/mycert
     echo "== as a user without sudo: make $* must stop and name what is missing"
     said=$copy/root/said
-    ! inside setpriv --reuid=developer --regid=developer --init-groups env HOME=/home/developer \
-        make -C /srv/mycert "$@" 2>&1 | tee "$said"
+    if inside setpriv --reuid=developer --regid=developer --init-groups env HOME=/home/developer \
+        make -C /srv/mycert "$@" 2>&1 | tee "$said"; then fail "it did not stop"; fi
     read -r -a missing <<< "$(sed -n 's/.*: apt-get install //p' "$said")"
     [ ${#missing[@]} -gt 0 ] || fail "it named no packages"
     echo "== as root: apt-get install ${missing[*]}"
