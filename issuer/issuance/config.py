@@ -54,7 +54,8 @@ class PkiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     public_url: str = "http://127.0.0.1:8001"
     """Base of CDP, AIA and OCSP addresses. Plain http (RFC 5280 8: https could need itself to be
-    checked); a dotted host name or an IP address, since pkilint finds ``localhost`` an invalid URI."""
+    checked) on a name under a public suffix, or a loopback address for a demo: ETSI's lint
+    objects to every other host (``etsi.internal_domain_name``), PKIX's to ``localhost``."""
     country: str = "LU"
     organisation: str = "myCert Demonstration"
     organisation_identifier: str = "NTRLU-B000000"
@@ -64,9 +65,9 @@ class PkiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ocsp_name: str = "myCert Demonstration OCSP Responder"
     policy_oid: str = "1.3.6.1.4.1.32473.1.1.1"
     """Of the operator's own arc. The default's arc, 32473, is reserved for examples (RFC 5612)."""
-    cps_url: str = "http://127.0.0.1:8001/pki/cps"
+    cps_url: str = "https://pki.example.org/cps"
     ncp_audited: bool = False
-    """States ETSI's NCP policy (EN 319 411-1) beside the own one; only for whom an auditor found to keep it."""
+    """State ETSI's NCP policy (EN 319 411-1) too; only for whom an auditor found to keep it."""
     professional_key_type: KeyType | None = None
     professional_validity_days: int | None = None
     """Both: the profile's own where not set."""
@@ -92,6 +93,11 @@ class PkiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def ocsp_url(self) -> str:
         return f"{self._base}/pki/ocsp"
+
+    @property
+    def on_loopback(self) -> bool:
+        """Addresses that mean something on this machine alone: a demo, or a test."""
+        return _is_loopback(self.public_url)
 
     @property
     def _base(self) -> str:
@@ -127,8 +133,12 @@ def _check_url(setting: str, url: str, *, schemes: tuple[str, ...]) -> None:
     host = parts.hostname or ""
     if parts.scheme not in schemes or parts.query or parts.fragment or parts.username or not url.isascii():
         raise ValueError(f"{setting}: a plain {' or '.join(schemes)} address")
+    if "." not in host.strip(".") and not _is_loopback(url):
+        raise ValueError(f"{setting}: a dotted host name or an IP address")
+
+
+def _is_loopback(url: str) -> bool:
     try:
-        ipaddress.ip_address(host)
+        return ipaddress.ip_address(urlsplit(url).hostname or "").is_loopback
     except ValueError:
-        if "." not in host.strip("."):
-            raise ValueError(f"{setting}: a dotted host name or an IP address") from None
+        return False

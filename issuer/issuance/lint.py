@@ -1,0 +1,127 @@
+"""pkilint, warm and in process: what it finds at WARNING or above is refused.
+
+Validators are built once; a run costs about 3 ms. They hold no state of a document, so
+threads share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, Literal
+
+from asn1crypto.crl import CertificateList
+from pkilint import etsi, finding_filter, loader, pkix
+from pkilint.cabf import cabf_crl
+from pkilint.etsi import etsi_shared
+from pkilint.etsi.etsi_constants import CertificateType
+from pkilint.pkix import certificate, crl, extension, name, ocsp
+from pkilint.validation import ValidationFindingSeverity, ValidationResult
+
+from issuer.issuance.errors import LintRefused
+
+LintKind = Literal["pkix", "ncp-natural-person"]
+CrlKind = Literal["crl", "arl"]
+
+_THRESHOLD = ValidationFindingSeverity.WARNING
+_LOOPBACK_ACCEPTED = frozenset({etsi_shared.VALIDATION_INTERNAL_DOMAIN_NAME.code})
+_NATURAL_PERSON = CertificateType.NCP_NATURAL_PERSON_CERTIFICATE
+
+
+@lru_cache
+def _pkix_certificate() -> Any:
+    return certificate.create_pkix_certificate_validator_container(
+        certificate.create_decoding_validators(name.ATTRIBUTE_TYPE_MAPPINGS, extension.EXTENSION_MAPPINGS),
+        [
+            certificate.create_issuer_validator_container([]),
+            certificate.create_validity_validator_container(),
+            certificate.create_subject_validator_container([]),
+            certificate.create_extensions_validator_container([]),
+            certificate.create_spki_validator_container([]),
+        ],
+    )
+
+
+@lru_cache
+def _natural_person() -> Any:
+    return certificate.create_pkix_certificate_validator_container(
+        etsi.create_decoding_validators(_NATURAL_PERSON), etsi.create_validators(_NATURAL_PERSON)
+    )
+
+
+@lru_cache
+def _crl(kind: CrlKind) -> Any:
+    # The CA/B Forum's rules add what PKIX leaves open: which reasons may stand (ours are
+    # among them), and how long a CRL (10 d) or an ARL (12 months) may live.
+    crl_type = crl.CertificateRevocationListType[kind.upper()]
+    return crl.create_pkix_crl_validator_container(
+        [
+            pkix.create_attribute_decoder(name.ATTRIBUTE_TYPE_MAPPINGS),
+            pkix.create_extension_decoder(extension.EXTENSION_MAPPINGS),
+        ],
+        [
+            crl.create_issuer_validator_container([]),
+            crl.create_validity_validator_container([cabf_crl.create_validity_period_validator(crl_type)]),
+            crl.create_extensions_validator_container([]),
+            cabf_crl.CabfCrlReasonCodeAllowlistValidator(crl_type),
+        ],
+    )
+
+
+@lru_cache
+def _ocsp() -> Any:
+    return ocsp.create_pkix_ocsp_response_validator_container(
+        [
+            ocsp.create_response_decoder(),
+            pkix.create_attribute_decoder(name.ATTRIBUTE_TYPE_MAPPINGS),
+            pkix.create_extension_decoder(extension.EXTENSION_MAPPINGS),
+        ],
+        [],
+    )
+
+
+def _refuse(results: Iterable[ValidationResult], accepted: frozenset[str] = frozenset()) -> None:
+    findings = tuple(
+        f"{description.finding.severity.name} {description.finding.code} at {result.node.path}"
+        for result in results
+        for description in result.finding_descriptions
+        if description.finding.severity <= _THRESHOLD and description.finding.code not in accepted
+    )
+    if findings:
+        raise LintRefused(findings)
+
+
+def lint_certificate(der: bytes, kind: LintKind, *, on_loopback: bool = False) -> None:
+    """Lint a whole certificate; raises LintRefused. Findings carry codes and places, no values of a person.
+
+    The natural person's rules are EN 319 412-2's, which contain PKIX's but for the bound of
+    CN: EN 319 412-2 lets it be longer than RFC 5280's 64, so both are run. ETSI wants every
+    address under a public suffix, which no loopback address is: ``on_loopback`` lets that one
+    finding pass, for the certificates of a demo alone.
+    """
+    document = loader.load_der_certificate(der)
+    _refuse(_pkix_certificate().validate(document.root))
+    if kind == "ncp-natural-person":
+        document = loader.load_der_certificate(der)
+        results = _natural_person().validate(document.root)
+        results, _ = finding_filter.filter_results(etsi.create_etsi_finding_filters(_NATURAL_PERSON), results)
+        _refuse(results, _LOOPBACK_ACCEPTED if on_loopback else frozenset())
+
+
+def lint_crl(der: bytes, kind: CrlKind, *, sample: int = 20) -> None:
+    """Lint a CRL; raises LintRefused.
+
+    Of a longer CRL only the first ``sample`` entries are shown to the linter: it needs a
+    millisecond for each, all were made by one encoder, and it does not check the signature.
+    """
+    parsed = CertificateList.load(der)
+    entries = parsed["tbs_cert_list"]["revoked_certificates"]
+    if len(entries) > sample:
+        parsed["tbs_cert_list"]["revoked_certificates"] = [entries[index] for index in range(sample)]
+        der = parsed.dump(force=True)
+    _refuse(_crl(kind).validate(loader.load_der_crl(der).root))
+
+
+def lint_ocsp_answer(der: bytes) -> None:
+    """Lint a successful OCSP answer; raises LintRefused. The rules are thin: publisher.ocsp checks more."""
+    _refuse(_ocsp().validate(loader.load_der_ocsp_response(der).root))
