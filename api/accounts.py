@@ -1,4 +1,7 @@
-"""The system users: one a process, so that the kernel keeps one process from another's secrets."""
+"""The system users: one a process, so that the kernel keeps one process from another's secrets.
+
+``scripts/setup.sh`` creates them; nothing here changes the machine.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,13 @@ import grp
 import os
 import pwd
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
+
+from api.mounts import NotReachable, closed_folders, open_the_way
 
 GROUP: Final = "mycert"
 REGISTRY_GROUP: Final = "mycert-registry"
@@ -38,7 +45,7 @@ class AccountsMissing(Exception):
 
 
 def find_accounts() -> dict[str, Account]:
-    """Every process's account. Raises :class:`AccountsMissing` unless started as root with all users present."""
+    """Every process's account; raises :class:`AccountsMissing` unless root, with all users present."""
     if os.geteuid() != 0:
         raise AccountsMissing("not started as root")
     accounts = {}
@@ -64,26 +71,57 @@ def own_account(process: str) -> Account | None:
     return Account(name=user.pw_name, uid=user.pw_uid, gid=user.pw_gid, groups=())
 
 
-def create_accounts() -> None:
-    """Create what is missing of users and groups; needs root. Repeating it changes nothing."""
-    for group in (GROUP, REGISTRY_GROUP):
-        _run("groupadd", "--system", "--force", group)
-    for name in dict.fromkeys(USERS.values()):
-        groups = ",".join(_groups(name))
-        try:
-            pwd.getpwnam(name)
-        except KeyError:
-            shell = ("--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin")
-            _run("useradd", "--system", "--no-create-home", "--user-group", *shell, "--groups", groups, name)
-        else:
-            _run("usermod", "--append", "--groups", groups, name)
-
-
 def _groups(name: str) -> Sequence[str]:
     return (GROUP, REGISTRY_GROUP) if name in REGISTRY_WRITERS else (GROUP,)
 
 
-def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Users:
+    """Who the processes run as: an account each, or none and why."""
+
+    accounts: Mapping[str, Account]
+    missing: str | None = None
+
+
+def settle_users(home: Path, *, needs: Sequence[Path] = ()) -> Users:
+    """Decide, once and at the start, whether processes get users of their own, and let those reach the code.
+
+    ``needs`` are further paths that processes read: a configuration file, a PKCS#11 module. What decides is
+    a real start of the interpreter as one of the users. Never raises: what is missing is reported.
+    """
+    try:
+        accounts = find_accounts()
+        code = [Path(entry) for entry in (*sys.path, sys.prefix, sys.base_prefix, sys.executable) if entry]
+        closed = closed_folders([path for path in (home, *code, *needs) if path.exists()])
+        if home.resolve() in closed:
+            raise NotReachable(f"{home} may not be passed by others")
+
+        def check() -> None:
+            _start_as(accounts["web"], home)
+
+        if closed:
+            open_the_way(closed, check)
+        else:
+            check()
+    except (AccountsMissing, NotReachable, OSError) as error:
+        return Users(accounts={}, missing=str(error))
+    return Users(accounts=accounts)
+
+
+def _start_as(account: Account, home: Path) -> None:
+    environment = {"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        (sys.executable, "-c", "import msgspec, api.accounts"),
+        user=account.uid,
+        group=account.gid,
+        extra_groups=account.groups,
+        cwd=home,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
-        raise AccountsMissing(f"{command[0]} failed: {done.stderr.strip()[:200]}")
+        cause = done.stderr.strip().splitlines()[-1:] or ["no message"]
+        raise NotReachable(f"{account.name} cannot start the code: {cause[0][:200]}")

@@ -1,0 +1,349 @@
+"""The supervisor behind ``mycert serve``: starts every process, keeps it alive, ends them all together.
+
+It owns no secret and serves nothing. Its children stay in its session and process group, and end with it
+however it ends: each asks the kernel for that (``api.walls.enter``), and each holds the home's lock as long
+as it lives, so that a next supervisor waits for the last of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from api.accounts import Account
+from api.logs import get_logger
+from api.sockets import TcpAddress, UnixAddress
+from api.walls import SUPERVISOR, USERS_MISSING
+from issuer.clock import RandomBytes, system_random
+
+_LOG_MAX: Final = 10 * 1024 * 1024
+_LOG_KEPT: Final = 3
+
+
+class AlreadyRunning(Exception):
+    """Another supervisor serves this home."""
+
+
+class ProcessFailed(Exception):
+    """A process did not come up at the start; everything has been stopped again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """A GET that answers 200 once the process serves."""
+
+    address: TcpAddress | UnixAddress
+    path: str = "/health/live"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    name: str
+    argv: tuple[str, ...]
+    account: Account | None = None
+    """The system user it runs as; None keeps the supervisor's own."""
+    ready: Readiness | None = None
+    """None: it is ready as soon as it runs."""
+    umask: int = 0o027
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """All in seconds."""
+
+    start: float = 60.0
+    next_stop: float = 4.0
+    """After SIGTERM, before the next process gets its own: web ends before the issuer it asks."""
+    stop: float = 15.0
+    """For all together, then SIGKILL."""
+    first_restart: float = 0.25
+    longest_restart: float = 30.0
+    stable: float = 60.0
+    """A process that lived this long starts its back-off anew."""
+    previous_run: float = 20.0
+
+
+class _Child:
+    def __init__(self, spec: Process) -> None:
+        self.spec = spec
+        self.restarts = 0
+        self.popen: subprocess.Popen[bytes] | None = None
+        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.ended.set_result(0)
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid if self.popen else 0
+
+    @property
+    def alive(self) -> bool:
+        return not self.ended.done()
+
+    def signal(self, number: int) -> None:
+        if self.popen is not None and self.alive:
+            self.popen.send_signal(number)
+
+
+class Supervisor:
+    """``run`` returns after SIGTERM or SIGINT ended everything; a second signal ends it at once."""
+
+    def __init__(
+        self,
+        processes: Sequence[Process],
+        *,
+        home: Path,
+        lock: Path,
+        log: Callable[[str], Path],
+        say: Callable[[str], None],
+        on_ready: Callable[[], None],
+        users_missing: str | None = None,
+        patience: Patience = Patience(),
+        random: RandomBytes = system_random,
+    ) -> None:
+        self._processes = processes
+        self._home = home
+        self._lock = lock
+        self._log_path = log
+        self._say = say
+        self._on_ready = on_ready
+        self._users_missing = users_missing
+        self._patience = patience
+        self._random = random
+        self._log = get_logger()
+
+    def run(self) -> None:
+        """Raises :class:`AlreadyRunning` or :class:`ProcessFailed`, in both cases with nothing left behind."""
+        with hold_home(self._lock, wait=self._patience.previous_run) as self._lock_fd:
+            asyncio.run(self._supervise())
+
+    async def _supervise(self) -> None:
+        self._stop = asyncio.Event()
+        self._force = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._asked_to_stop)
+        children: list[_Child] = []
+        keepers: list[asyncio.Task[None]] = []
+        try:
+            for spec in self._processes:
+                child = _Child(spec)
+                children.append(child)
+                self._spawn(child)
+                await self._come_up(child)
+                if self._stop.is_set():
+                    return
+                keepers.append(asyncio.create_task(self._keep(child)))
+            self._on_ready()
+            await self._stop.wait()
+        finally:
+            self._stop.set()
+            for keeper in keepers:
+                keeper.cancel()
+            await self._stop_all(children)
+
+    def _asked_to_stop(self) -> None:
+        if self._stop.is_set():
+            self._force.set()
+        self._stop.set()
+
+    def _spawn(self, child: _Child) -> None:
+        spec, account = child.spec, child.spec.account
+        env = dict(os.environ)
+        if "PYTHONPATH" in env:  # It may be relative, and the child starts elsewhere.
+            env["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, env["PYTHONPATH"].split(os.pathsep)))
+        env |= {SUPERVISOR: str(os.getpid()), **spec.environment}
+        if self._users_missing is not None:
+            env[USERS_MISSING] = self._users_missing
+        if account is not None:
+            env |= {"HOME": str(self._home), "USER": account.name, "LOGNAME": account.name}
+        # Ctrl-C reaches the whole process group, but the order of ending is ours: the signal stays blocked in
+        # the children. Blocking it around the fork loses none; a disposition would have to be set after it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            with _log_file(self._log_path(spec.name)) as output:
+                child.popen = subprocess.Popen(
+                    spec.argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=env,
+                    cwd=self._home,
+                    umask=spec.umask,
+                    user=account.uid if account else None,
+                    group=account.gid if account else None,
+                    extra_groups=account.groups if account else None,
+                    pass_fds=(self._lock_fd,),
+                )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        child.ended = _end_of(child.popen)
+        self._log.info("started", child=spec.name, pid=child.pid, restarts=child.restarts)
+
+    async def _come_up(self, child: _Child) -> None:
+        """Raises :class:`ProcessFailed` unless it serves in time; returns early when asked to stop."""
+        spec = child.spec
+        ready = asyncio.create_task(_until_ready(spec.ready))
+        stop = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait(
+                (ready, stop, child.ended),
+                timeout=self._patience.start,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if self._stop.is_set():
+                return
+            where = f"see {self._log_path(spec.name)}"
+            if not child.alive:
+                raise ProcessFailed(f"{spec.name} ended at its start ({_how(child.ended.result())}); {where}")
+            if not ready.done():
+                raise ProcessFailed(f"{spec.name} did not answer within {self._patience.start:g} s; {where}")
+        finally:
+            ready.cancel()
+            stop.cancel()
+        user = f", user {spec.account.name}" if spec.account else ""
+        self._say(f"{spec.name}: up (process {child.pid}{user})")
+
+    async def _keep(self, child: _Child) -> None:
+        name, patience, failures = child.spec.name, self._patience, 0
+        while True:
+            started = time.monotonic()
+            code = await asyncio.shield(child.ended)
+            failures = 1 if time.monotonic() - started > patience.stable else failures + 1
+            child.restarts += 1
+            bound = min(patience.longest_restart, patience.first_restart * 2 ** min(failures - 1, 16))
+            delay = bound * (0.5 + self._random(1)[0] / 510)
+            self._say(f"{name}: ended ({_how(code)}); starting it again in {delay:.1f} s")
+            self._log.warning("ended", child=name, how=_how(code), restarts=child.restarts, delay=delay)
+            await asyncio.sleep(delay)
+            try:
+                self._spawn(child)
+                await self._come_up(child)
+            except ProcessFailed as error:
+                self._log.warning("restart failed", child=name, cause=error)
+                child.signal(signal.SIGKILL)
+            except OSError as error:  # No process, no memory: the next round tries again.
+                self._log.error("restart failed", child=name, cause=error)
+
+    async def _stop_all(self, children: Sequence[_Child]) -> None:
+        deadline = time.monotonic() + self._patience.stop
+        force = asyncio.create_task(self._force.wait())
+        for child in reversed(children):
+            child.signal(signal.SIGTERM)
+            patience = min(self._patience.next_stop, deadline - time.monotonic())
+            if not self._force.is_set():
+                await asyncio.wait(
+                    (child.ended, force), timeout=max(0, patience), return_when="FIRST_COMPLETED"
+                )
+        alive = [child.ended for child in children if child.alive]
+        if alive and not self._force.is_set():
+            every = asyncio.gather(*map(asyncio.shield, alive))
+            timeout = max(0, deadline - time.monotonic())
+            await asyncio.wait((every, force), timeout=timeout, return_when="FIRST_COMPLETED")
+        force.cancel()
+        for child in children:
+            if child.alive:
+                self._log.warning("killed", child=child.spec.name)
+                self._say(f"{child.spec.name}: did not end and was killed")
+                child.signal(signal.SIGKILL)
+        await asyncio.gather(*(child.ended for child in children))
+        self._say("stopped")
+
+
+async def _until_ready(ready: Readiness | None) -> None:
+    while ready is not None:
+        if await _answers(ready):
+            return
+        await asyncio.sleep(0.05)
+
+
+async def _answers(ready: Readiness) -> bool:
+    try:
+        async with asyncio.timeout(2):
+            if isinstance(ready.address, UnixAddress):
+                reader, writer = await asyncio.open_unix_connection(str(ready.address.path))
+            else:
+                reader, writer = await asyncio.open_connection(ready.address.host, ready.address.port)
+            with contextlib.closing(writer):
+                writer.write(
+                    f"GET {ready.path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+                )
+                return (await reader.readline()).split(b" ")[1:2] == [b"200"]
+    except (OSError, TimeoutError):
+        return False
+
+
+def _end_of(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
+    """A future of the exit status, through a pidfd: no thread, no SIGCHLD handler."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[int] = loop.create_future()
+    descriptor = os.pidfd_open(process.pid)
+
+    def reap() -> None:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+        status = process.wait()
+        if not ended.done():
+            ended.set_result(status)
+
+    loop.add_reader(descriptor, reap)
+    return ended
+
+
+def _how(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit status {code}"
+
+
+@contextlib.contextmanager
+def _log_file(path: Path) -> Iterator[int]:
+    """Open for appending; a long one is put aside first, and the oldest of those put aside is dropped."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_size > _LOG_MAX:
+            for number in range(_LOG_KEPT - 1, 0, -1):
+                with contextlib.suppress(FileNotFoundError):
+                    path.with_name(f"{path.name}.{number}").rename(f"{path}.{number + 1}")
+            path.rename(f"{path}.1")
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def hold_home(path: Path, *, wait: float) -> Iterator[int]:
+    """Two locks on one file: a record lock, which is this process's alone and says that a supervisor lives,
+    and a flock, which children inherit and which is free only when the last of them has ended.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+            raise AlreadyRunning(f"{path.parent.parent} is already served by process {owner}") from None
+        deadline = time.monotonic() + wait
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise AlreadyRunning(
+                        f"processes of an earlier run still hold {path.parent.parent}"
+                    ) from None
+                time.sleep(0.1)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield descriptor
+    finally:
+        os.close(descriptor)
