@@ -15,10 +15,8 @@ help:
 	@echo 'make lock      lock the dependencies anew (requirements/*.in to requirements/*.txt)'
 	@echo 'make clean     remove what the set-up and the tools made; the data in var/ stays'
 
-# The last command replaces its shell, so that signals reach the supervisor itself.
-demo: setup
-	@bin/mycert demo setup
-	@exec bin/mycert serve
+demo:
+	@exec scripts/demo.sh
 
 setup:
 	@scripts/setup.sh demo
