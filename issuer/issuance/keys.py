@@ -47,6 +47,12 @@ def signature_hash(key: PublicKey) -> hashes.SHA256 | hashes.SHA384:
     return hashes.SHA384() if key_type_of(key) == "p-384" else hashes.SHA256()
 
 
+def signature_name(key: PublicKey) -> str:
+    """The signature algorithm as asn1crypto calls it."""
+    kind = "rsa" if isinstance(key, rsa.RSAPublicKey) else "ecdsa"
+    return f"{signature_hash(key).name}_{kind}"
+
+
 def sign(key: PrivateKey, data: bytes) -> bytes:
     algorithm = signature_hash(key.public_key())
     if isinstance(key, rsa.RSAPrivateKey):
