@@ -20,7 +20,11 @@ class TokenExists(HsmError):
 
 
 class PinRefused(HsmError):
-    """The PIN was wrong, locked or about to be locked. It is not tried again."""
+    """The PIN is not set, locked, about to be locked, or was refused."""
+
+
+class PinWrong(PinRefused):
+    """The token refused the PIN. This process does not try it again."""
 
 
 class KeyRefused(HsmError):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import pkcs11
 from pkcs11 import TokenFlag
 
 from hsm.config import TokenConfig
+from hsm.cryptoki import CKU_SO
 from hsm.errors import TokenExists, TokenUnavailable
-from hsm.module import CKU_SO, Module, locked
+from hsm.module import Module, locked
 from hsm.secret import Secret
 
 
@@ -24,13 +23,13 @@ def initialise_token(config: TokenConfig, so_pin: Secret, user_pin: Secret) -> s
         with module.alone(), locked(config.lock_file):
             if not module.initialised:
                 module.renew()
-            if _tokens(module, config.label):
+            if module.tokens(config.label):
                 raise TokenExists(f"token {config.label}: exists")
             free = [slot for slot in module.slots() if not _initialised(slot)]
             if not free:
                 raise TokenUnavailable(f"token {config.label}: no free slot")
             module.initialise_token(free[0], config.label, so_pin)
-            (token,) = _tokens(module, config.label)
+            (token,) = module.tokens(config.label)
             session = token.open(rw=True)
             try:
                 module.log_in(session, CKU_SO, so_pin)
@@ -43,16 +42,6 @@ def initialise_token(config: TokenConfig, so_pin: Secret, user_pin: Secret) -> s
         raise TokenUnavailable(f"token {config.label}: {type(error).__name__} {error}") from error
     finally:
         module.detach()
-
-
-def _tokens(module: Module, label: str) -> list[pkcs11.Token]:
-    found = []
-    for slot in module.slots():
-        with suppress(pkcs11.TokenNotPresent, pkcs11.TokenNotRecognised):
-            token = slot.get_token()
-            if token.label == label and token.flags & TokenFlag.TOKEN_INITIALIZED:
-                found.append(token)
-    return found
 
 
 def _initialised(slot: pkcs11.Slot) -> bool:

@@ -1,10 +1,4 @@
-"""The PKCS#11 module: one in a process for each shared object, renewed as a whole.
-
-python-pkcs11 loads it and does the work of sessions and objects. What it cannot do goes
-through ctypes on the same shared object: C_Initialize with CKF_OS_LOCKING_OK (it passes
-NULL, and SoftHSM then drops its locks), and whatever carries a PIN (it takes PINs as
-``str`` and leaks the session of a refused log-in).
-"""
+"""The PKCS#11 module: one in a process for each shared object, renewed as a whole."""
 
 from __future__ import annotations
 
@@ -15,111 +9,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Condition, Lock
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pkcs11
-from pkcs11 import _pkcs11
+from pkcs11 import TokenFlag
 
+from hsm.cryptoki import USER_STATES, Calls, Library, SessionInfo
 from hsm.errors import TokenUnavailable
 from hsm.secret import Secret
 
-CKU_SO, CKU_USER = 0, 1
-_CKF_OS_LOCKING_OK = 2
-_USER_STATES = (1, 3)  # CKS_RO_USER_FUNCTIONS, CKS_RW_USER_FUNCTIONS
-_PIN_ERRORS: Mapping[int, type[pkcs11.PKCS11Error]] = {
-    0xA0: pkcs11.PinIncorrect,
-    0xA1: pkcs11.PinInvalid,
-    0xA2: pkcs11.PinLenRange,
-    0xA3: pkcs11.PinExpired,
-    0xA4: pkcs11.PinLocked,
-    0x100: pkcs11.UserAlreadyLoggedIn,
-    0x102: pkcs11.UserPinNotInitialized,
-}
 # Longer than any one signature of a working token. A call that a network module never
 # returns from would otherwise hold up recovery, and with it every health answer, for good.
 DRAIN_SECONDS = 30.0
-
-
-class _InitializeArgs(ctypes.Structure):
-    """CK_C_INITIALIZE_ARGS. NSS has its parameters where the standard has pReserved, and one field more."""
-
-    _fields_ = [
-        ("mutex_callbacks", ctypes.c_void_p * 4),
-        ("flags", ctypes.c_ulong),
-        ("arguments", ctypes.c_char_p),
-        ("reserved", ctypes.c_void_p),
-    ]
-
-
-class _SessionInfo(ctypes.Structure):
-    """CK_SESSION_INFO."""
-
-    _fields_ = [(name, ctypes.c_ulong) for name in ("slot", "state", "flags", "device_error")]
-
-
-class _FunctionList(ctypes.Structure):
-    """CK_FUNCTION_LIST, as far as C_Login."""
-
-    _fields_ = [("version", ctypes.c_ubyte * 2), ("functions", ctypes.c_void_p * 19)]
-
-
-class _Calls:
-    """The calls made past python-pkcs11. Only C_GetFunctionList is certain to be an exported symbol."""
-
-    _POSITIONS: ClassVar[Mapping[str, int]] = {
-        "C_Initialize": 0,
-        "C_Finalize": 1,
-        "C_InitToken": 9,
-        "C_InitPIN": 10,
-        "C_SetPIN": 11,
-        "C_GetSessionInfo": 15,
-        "C_Login": 18,
-    }
-
-    def __init__(self, path: str) -> None:
-        table = ctypes.POINTER(_FunctionList)()
-        if ctypes.CDLL(path).C_GetFunctionList(ctypes.byref(table)) != 0:
-            raise pkcs11.PKCS11Error("C_GetFunctionList failed")
-        self._functions = table.contents.functions
-
-    def __call__(self, name: str, *arguments: object) -> None:
-        """Call with numbers, PINs (pointer and length) and pointers. Raises PKCS11Error."""
-        values: list[Any] = []
-        for argument in arguments:
-            if isinstance(argument, Secret):
-                pin = argument.reveal()
-                values += [ctypes.c_char_p(pin), ctypes.c_ulong(len(pin))]
-            else:
-                values.append(ctypes.c_ulong(argument) if isinstance(argument, int) else argument)
-        prototype = ctypes.CFUNCTYPE(ctypes.c_ulong, *(type(value) for value in values))
-        code = prototype(self._functions[self._POSITIONS[name]])(*values)
-        if code != 0:
-            raise _PIN_ERRORS.get(code, pkcs11.PKCS11Error)(f"{name} returned 0x{code:08x}")
-
-
-class _Library(_pkcs11.lib):
-    """python-pkcs11's library, initialised with operating system locks.
-
-    Its own ``initialized`` flag stays false, so it never finalises behind our back;
-    ``finalize`` is ours too, and the stock ``reinitialize`` is not used.
-    """
-
-    def __new__(cls, path: str, calls: _Calls, arguments: str | None) -> _Library:
-        # The compiled class takes the path alone, and mypy sees none of its __new__.
-        return super().__new__(cls, path)  # type: ignore[call-arg]
-
-    def __init__(self, path: str, calls: _Calls, arguments: str | None) -> None:
-        self._calls = calls
-        self.arguments = arguments
-        super().__init__(path)  # which calls initialize()
-
-    def initialize(self) -> None:
-        arguments = self.arguments.encode() if self.arguments else None
-        settings = _InitializeArgs(flags=_CKF_OS_LOCKING_OK, arguments=arguments)
-        self._calls("C_Initialize", ctypes.pointer(settings))
-
-    def finalize(self) -> None:
-        self._calls("C_Finalize", ctypes.c_void_p())
 
 
 class Module:
@@ -137,7 +38,7 @@ class Module:
         self._path = path
         self._users = 0
         self._settings: tuple[str | None, dict[str, str]] = (None, {})
-        self._library: _Library | None = None
+        self._library: Library | None = None
         self._initialised = False
         self._generation = 0
         self._pid = os.getpid()
@@ -219,8 +120,8 @@ class Module:
         os.environ.update(environment)
         self._generation += 1
         if self._library is None:
-            self._calls = _Calls(self._path)
-            self._library = _Library(self._path, self._calls, arguments)
+            self._calls = Calls(self._path)
+            self._library = Library(self._path, self._calls, arguments)
             # It lives as long as the process: taken down by the interpreter's end, it would
             # unload a module whose threads and exit handlers are still there.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._library))
@@ -241,14 +142,24 @@ class Module:
             raise pkcs11.PKCS11Error("the module is not initialised")
         return self._library.get_slots(token_present=True)
 
+    def tokens(self, label: str) -> list[pkcs11.Token]:
+        """Initialised tokens of this label, however many. Raises PKCS11Error."""
+        found = []
+        for slot in self.slots():
+            with suppress(pkcs11.TokenNotPresent, pkcs11.TokenNotRecognised):
+                token = slot.get_token()
+                if token.label == label and token.flags & TokenFlag.TOKEN_INITIALIZED:
+                    found.append(token)
+        return found
+
     def require_logged_in(self, session: pkcs11.Session) -> None:
         """Raises PKCS11Error where the session was closed or logged out behind our back.
 
         Without the log-in a search finds no private key, which must not pass for an empty token.
         """
-        info = _SessionInfo()
+        info = SessionInfo()
         self._calls("C_GetSessionInfo", _handle(session), ctypes.pointer(info))
-        if info.state not in _USER_STATES:
+        if info.state not in USER_STATES:
             raise pkcs11.UserNotLoggedIn("logged out behind our back")
 
     def log_in(self, session: pkcs11.Session, user: int, pin: Secret) -> None:
