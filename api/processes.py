@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import signal
 import subprocess
@@ -20,17 +19,14 @@ from pathlib import Path
 from typing import Final
 
 from api.accounts import Account
+from api.addresses import TcpAddress, UnixAddress
+from api.home_lock import hold_home
 from api.logs import get_logger
-from api.sockets import TcpAddress, UnixAddress
 from api.walls import SUPERVISOR, USERS_MISSING
 from issuer.clock import RandomBytes, system_random
 
 _LOG_MAX: Final = 10 * 1024 * 1024
 _LOG_KEPT: Final = 3
-
-
-class AlreadyRunning(Exception):
-    """Another supervisor serves this home."""
 
 
 class ProcessFailed(Exception):
@@ -122,7 +118,7 @@ class Supervisor:
         self._log = get_logger()
 
     def run(self) -> None:
-        """Raises :class:`AlreadyRunning` or :class:`ProcessFailed`, in both cases with nothing left behind."""
+        """Raises ``AlreadyRunning`` or :class:`ProcessFailed`, both with nothing left behind."""
         with hold_home(self._lock, wait=self._patience.previous_run) as self._lock_fd:
             asyncio.run(self._supervise())
 
@@ -314,36 +310,6 @@ def _log_file(path: Path) -> Iterator[int]:
             path.rename(f"{path}.1")
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
     try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def hold_home(path: Path, *, wait: float) -> Iterator[int]:
-    """Two locks on one file: a record lock, which is this process's alone and says that a supervisor lives,
-    and a flock, which children inherit and which is free only when the last of them has ended.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            owner = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
-            raise AlreadyRunning(f"{path.parent.parent} is already served by process {owner}") from None
-        deadline = time.monotonic() + wait
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise AlreadyRunning(
-                        f"processes of an earlier run still hold {path.parent.parent}"
-                    ) from None
-                time.sleep(0.1)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield descriptor
     finally:
         os.close(descriptor)

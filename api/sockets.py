@@ -11,13 +11,10 @@ import contextlib
 import os
 import signal
 import socket
-import ssl
-import stat
 import struct
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
@@ -25,37 +22,19 @@ import uvloop
 from litestar.types import ASGIApp, Receive, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from api.addresses import TcpAddress, UnixAddress, open_socket
 from api.logs import AccessLog, get_logger
 from api.problems import Problem, Safety, problem, send_problem
 
+__all__ = ["Limits", "Listener", "StartFailed", "TcpAddress", "UnixAddress", "run"]
+
 GRACE_SECONDS: Final = 10
-_SUN_PATH_MAX: Final = 107
 _SWEEP_TICKS: Final = 10
 """uvicorn ticks ten times a second; slow connections are looked for once a second."""
 
 
-class SocketRefused(Exception):
-    """An address cannot be served; the message says why. Raised before anything is served."""
-
-
 class StartFailed(Exception):
     """An application's own start-up failed; it logged the cause."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TcpAddress:
-    host: str
-    port: int
-    tls: ssl.SSLContext | None = None
-    """For mutual TLS between machines: a server context with CERT_REQUIRED."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnixAddress:
-    path: Path
-    peers: frozenset[int]
-    """User ids that may speak here. Root may always: it owns the machine, and the supervisor asks here."""
-    mode: int = 0o660
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +95,7 @@ async def _serve(
             started.append(server)
         if on_start is not None:
             await on_start()
-        log.info("serving", addresses=[_name(entry.address) for entry in listeners])
+        log.info("serving", addresses=[str(entry.address) for entry in listeners])
         await asyncio.gather(*(server.main_loop() for server in servers))
     finally:
         await asyncio.gather(*(server.shutdown() for server in started))
@@ -160,7 +139,7 @@ class _Server(uvicorn.Server):
         self.lifespan = self.config.lifespan_class(self.config)
         await self.lifespan.startup()
         if self.lifespan.should_exit:
-            raise StartFailed(_name(self._entry.address))
+            raise StartFailed(str(self._entry.address))
         loop = asyncio.get_running_loop()
         self.servers = []
         for sock in sockets or ():
@@ -199,7 +178,7 @@ class _Protocol(HttpToolsProtocol):
         if isinstance(self._address, UnixAddress):
             uid = _peer_uid(transport)
             if uid not in self._address.peers and uid != 0:
-                get_logger().warning("peer refused", socket=_name(self._address), uid=uid)
+                get_logger().warning("peer refused", socket=str(self._address), uid=uid)
                 transport.abort()
         elif len(self.connections) > self._limits.connections:
             transport.abort()
@@ -271,68 +250,3 @@ def _peer_uid(transport: asyncio.Transport) -> int:
     credentials = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     uid: int = struct.unpack("3i", credentials)[1]
     return uid
-
-
-def _name(address: TcpAddress | UnixAddress) -> str:
-    return str(address.path) if isinstance(address, UnixAddress) else f"{address.host}:{address.port}"
-
-
-@contextlib.contextmanager
-def open_socket(address: TcpAddress | UnixAddress) -> Iterator[socket.socket]:
-    """A listening socket; a Unix socket's file is removed again at the end, where it is still ours."""
-    if isinstance(address, UnixAddress):
-        yield from _open_unix(address)
-        return
-    family, kind, protocol, _, target = socket.getaddrinfo(
-        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    with socket.socket(family, kind, protocol) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # Inherited by what it accepts.
-        try:
-            sock.bind(target)
-        except OSError as error:
-            raise SocketRefused(f"{_name(address)} cannot be served: {error.strerror}") from error
-        sock.listen(1024)
-        yield sock
-
-
-def _open_unix(address: UnixAddress) -> Iterator[socket.socket]:
-    """Bound under another name, given its mode, then renamed: the path never shows a socket half set up."""
-    path = address.path
-    if len(os.fsencode(path)) + 4 > _SUN_PATH_MAX:
-        raise SocketRefused(f"{path}: longer than a Unix socket's path may be ({_SUN_PATH_MAX} bytes)")
-    _refuse_unless_stale(path)
-    beginning = path.with_name(path.name + ".new")
-    beginning.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        try:
-            sock.bind(str(beginning))
-            beginning.chmod(address.mode)
-            sock.listen(256)
-            beginning.rename(path)
-        except OSError as error:
-            raise SocketRefused(f"{path} cannot be served: {error.strerror}") from error
-        ours = path.stat().st_ino
-        try:
-            yield sock
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                if path.stat().st_ino == ours:
-                    path.unlink()
-
-
-def _refuse_unless_stale(path: Path) -> None:
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise SocketRefused(f"{path} exists and is not a socket")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1)
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return  # Nobody listens: a file left behind by a process that was killed.
-    raise SocketRefused(f"{path} is being served by another process")

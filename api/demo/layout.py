@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from api.accounts import GROUP, REGISTRY_GROUP, USERS, own_account
-from api.sockets import UnixAddress
+from api.addresses import UnixAddress
 
 SOCKETS: Final[Mapping[str, tuple[str, str | None]]] = {
     "issuer-web": ("issuer", "web"),
