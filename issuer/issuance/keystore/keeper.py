@@ -7,11 +7,13 @@ is always the same thread matters: the kernel's parent-death signal fires when t
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import site
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -36,8 +38,7 @@ _STABLE_SECONDS = 60.0
 class TemplateKeeper:
     def __init__(self, limits: Limits, extra_arguments: tuple[str, ...] = ()) -> None:
         self._limits = limits
-        self._command, self._environment = _template_command()
-        self._command += extra_arguments
+        self._extra_arguments = extra_arguments
         self._thread = threading.Thread(target=self._keep, name="keystore-template", daemon=True)
         self._changed = threading.Condition()  # guards what follows
         self._control: socket.socket | None = None  # set while a template runs
@@ -65,17 +66,20 @@ class TemplateKeeper:
             self._changed.wait_for(lambda: self._pid or self._closing, deadline - time.monotonic())
             if self._control is None or self._pid is None:
                 raise TemplateGone("the keystore template is not running")
+            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", job.fileno()))
             try:
-                socket.send_fds(self._control, [b"j"], [job.fileno()], socket.MSG_DONTWAIT)
+                # Never wait with the lock held: a template whose queue is full is as good as dead.
+                self._control.sendmsg([b"j"], [rights], socket.MSG_DONTWAIT)
             except OSError as error:
-                self._pid = None  # the keeper's thread notices the end too, and starts another
+                self._pid = None
+                _hang_up(self._control)  # so that the keeper's thread ends it and starts another
                 raise TemplateGone(f"the keystore template does not answer: {error.strerror}") from None
 
     def close(self) -> None:
         with self._changed:
             self._closing = True
             if self._control is not None:
-                self._control.shutdown(socket.SHUT_RDWR)
+                _hang_up(self._control)
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join()
@@ -95,29 +99,24 @@ class TemplateKeeper:
     def _run_one(self) -> None:
         """One template from its start to its end."""
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        process: subprocess.Popen[bytes] | None = None
         with control:
-            with theirs:
-                process = subprocess.Popen(
-                    self._command,
-                    stdin=theirs.fileno(),
-                    stdout=subprocess.DEVNULL,
-                    env=self._environment,
-                    cwd="/",
-                    close_fds=True,
-                )
             try:
+                with theirs:
+                    process = _launch(theirs, self._extra_arguments)
                 with self._changed:
                     self._control = control
                 self._announce(control, process.pid)
                 self._listen(control)
-            except WorkshopError as error:
+            except (WorkshopError, OSError) as error:
                 _LOG.error("%s", error)
-                self._refusal = error
+                self._refusal = WorkshopError(str(error))
             finally:
                 with self._changed:
                     self._control = self._pid = None
                     self._changed.notify_all()
-        _end(process)
+        if process is not None:
+            _end(process)
 
     def _announce(self, control: socket.socket, pid: int) -> None:
         control.settimeout(_START_SECONDS)
@@ -142,20 +141,31 @@ class TemplateKeeper:
             except msgspec.MsgspecError as error:
                 raise WorkshopError(f"the keystore template talks nonsense: {error}") from None
             if ended.status < 0:
-                # SIGSYS is a forbidden system call: a library changed, or somebody is inside.
-                name = signal.Signals(-ended.status).name
-                _LOG.error("keystore worker ended by %s", name, extra={"pid": ended.pid, "signal": name})
+                # "Bad system call" is a forbidden system call: a library changed, or somebody is inside.
+                name = signal.strsignal(-ended.status)
+                _LOG.error("keystore worker %d was ended by a signal: %s", ended.pid, name)
         if not self._closing:
             _LOG.error("the keystore template ended; starting another")
 
 
-def _template_command() -> tuple[list[str], dict[str, str]]:
+def _launch(control: socket.socket, extra_arguments: tuple[str, ...]) -> subprocess.Popen[bytes]:
     """Isolated from working directory, user site and environment, wherever the package lies."""
     root = str(Path(issuer.__file__).resolve().parent.parent)
-    # A site folder is on the child's path by itself, and behind the standard library.
-    environment = {} if root in site.getsitepackages() else {"PYTHONPATH": root}
-    command = [sys.executable, "-P", "-s", "-m", "issuer.issuance.keystore.template"]
-    return [*command, "--parent", str(os.getpid())], environment
+    module = "issuer.issuance.keystore.template"
+    return subprocess.Popen(
+        [sys.executable, "-P", "-s", "-m", module, "--parent", str(os.getpid()), *extra_arguments],
+        stdin=control.fileno(),
+        stdout=subprocess.DEVNULL,
+        # A site folder is on the child's path by itself, and there behind the standard library.
+        env={} if root in site.getsitepackages() else {"PYTHONPATH": root},
+        cwd="/",
+        close_fds=True,
+    )
+
+
+def _hang_up(control: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        control.shutdown(socket.SHUT_RDWR)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

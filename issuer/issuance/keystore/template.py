@@ -60,7 +60,9 @@ def _rehearsed(control: socket.socket, limits: Limits) -> bool:
     child = _fork(control, limits, rehearse_confined)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status < 0:
-        send(control, Failed(kind=f"the confined rehearsal was ended by {signal.Signals(-status).name}"))
+        send(
+            control, Failed(kind=f"the confined rehearsal was ended by a signal: {signal.strsignal(-status)}")
+        )
     return status == 0
 
 

@@ -64,11 +64,8 @@ class Workshop:
         self._config = config
         self._random = random
         self._places = threading.BoundedSemaphore(config.workers)
-        self._keeper = self._make_keeper()
+        self._keeper = TemplateKeeper(config.limits())
         self._report: Confinement | None = None
-
-    def _make_keeper(self) -> TemplateKeeper:
-        return TemplateKeeper(self._config.limits())
 
     def start(self) -> Confinement:
         """Raises WorkshopError, saying which measure of confinement this machine lacks."""
