@@ -22,14 +22,15 @@ POLL_SECONDS = 0.02
 class Changes:
     """``wait(timeout)`` returns True when somebody committed since the last call, else False.
 
-    One follower belongs to one thread; ``close()`` may come from any thread and ends a wait.
+    One follower belongs to the thread of its ``with`` block, which lets go of the connection;
+    ``close()`` may come from any thread and ends a wait.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._closed = threading.Event()
         self._version: int | None = None
-        self._connection: sa.Connection | None = None
+        self._connection: sa.PoolProxiedConnection | None = None
         self._listener: psycopg.Connection | None = None
         self._wait: Callable[[float], bool] = (
             self._wait_sqlite if database.is_sqlite else self._wait_postgresql
@@ -42,6 +43,7 @@ class Changes:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        self._drop()
 
     def close(self) -> None:
         self._closed.set()
@@ -68,10 +70,15 @@ class Changes:
 
     def _wait_sqlite(self, timeout: float) -> bool:
         if self._connection is None:
-            self._connection = self._database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            # The driver's own connection, because the engine's begin a transaction, and
+            # within one the version that a reader sees stands still.
+            self._connection = self._database.engine.raw_connection()
         remaining = timeout
         while True:
-            version: int = self._connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+            cursor = self._connection.cursor()
+            cursor.execute("PRAGMA data_version")
+            (version,) = cursor.fetchone() or (None,)
+            cursor.close()
             changed = version != self._version
             self._version = version
             if changed or remaining <= 0 or self._closed.wait(min(POLL_SECONDS, remaining)):

@@ -123,7 +123,8 @@ def insert_unless_conflict(connection: Connection, table: sa.Table, **values: ob
     Waits for the transaction that holds such a row uncommitted.
     """
     statement = _insert(connection, table).values(**values).on_conflict_do_nothing()
-    return connection.execute(statement).rowcount == 1
+    # Without the option an INSERT's row count is not kept.
+    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1
 
 
 def upsert(

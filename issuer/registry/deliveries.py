@@ -26,6 +26,11 @@ class Delivery:
         return self.password_fetched_at is not None and self.keystore_fetched_at is not None
 
 
+def sealing_context(request_id: str, store_id: str) -> bytes:
+    """What a sealed part is bound to, so that it opens as nothing else."""
+    return f"{request_id}/{store_id}".encode()
+
+
 _STATE = tuple(deliveries.c[name] for name in Delivery.__dataclass_fields__)
 
 
