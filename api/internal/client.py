@@ -1,4 +1,4 @@
-"""Web's side of the issuer's door. A refusal comes back as the same code; silence is CaUnavailable."""
+"""Web's side of the issuer's door. A refusal comes back as RemoteProblem with the same code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from api.internal.wire import (
     SealedMessage,
     StoreMessage,
 )
-from api.problems import refusal_of
+from api.problems import raise_for_problem
 from issuer.errors import CaUnavailable
 from issuer.registry.deliveries import Part
 from policies.reasons import DeactivationReason
@@ -78,6 +78,4 @@ class IssuerClient:
             raise IssuerUnreachable(type(error).__name__) from None
         except httpx.HTTPError as error:
             raise IssuerSilent(type(error).__name__) from None
-        if response.is_error:
-            raise refusal_of(response)
-        return response.content
+        return raise_for_problem(response).content

@@ -5,11 +5,16 @@ Web is not believed: each call carries the person's own assertion, which is veri
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from litestar import Litestar, Request, Router, post
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED, HTTP_204_NO_CONTENT
 
+from api.bearer import bearer_token
+from api.health import Check, health_router
 from api.internal.wire import (
     CollectMessage,
     DeactivateMessage,
@@ -18,7 +23,6 @@ from api.internal.wire import (
     StoreMessage,
 )
 from api.problems import exception_handlers
-from api.bearer import bearer_token
 from issuer.identity.assertion import AssertionVerifier
 from issuer.identity.identity import Identity
 from issuer.issuance.holding import Holdings
@@ -66,14 +70,19 @@ def abandon(request_id: str, identity: Identity, holdings: Holdings) -> None:
 
 
 @post("/stores/{store_id:str}/deactivation", status_code=HTTP_200_OK, sync_to_thread=True)
-def deactivate(
-    store_id: str, data: DeactivateMessage, fresh: Identity, holdings: Holdings
-) -> StoreMessage:
+def deactivate(store_id: str, data: DeactivateMessage, fresh: Identity, holdings: Holdings) -> StoreMessage:
     store = holdings.deactivate(fresh, store_id, data.reason)
     return StoreMessage(store_id=store.id, status=store.status)
 
 
-def build_issuer_app(*, verifier: AssertionVerifier, issuance: Issuance, holdings: Holdings) -> Litestar:
+def build_issuer_app(
+    *,
+    verifier: AssertionVerifier,
+    issuance: Issuance,
+    holdings: Holdings,
+    checks: Mapping[str, Check],
+    shown: Mapping[str, Any],
+) -> Litestar:
     """The application behind ``run/issuer-web.sock``."""
 
     def proven(request: Request[object, object, State]) -> Identity:
@@ -84,7 +93,10 @@ def build_issuer_app(*, verifier: AssertionVerifier, issuance: Issuance, holding
         return identity
 
     return Litestar(
-        route_handlers=[Router("/", route_handlers=[order, collect, complete, abandon, deactivate])],
+        route_handlers=[
+            Router("/", route_handlers=[order, collect, complete, abandon, deactivate]),
+            health_router(checks, shown),
+        ],
         dependencies={
             "identity": Provide(proven, sync_to_thread=True),
             "fresh": Provide(fresh, sync_to_thread=False),

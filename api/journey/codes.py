@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 
-from issuer.secrets import Secret
 from issuer.clock import RandomBytes
+from issuer.secrets import Secret
 from policies.codes import CODE_DIGITS
 
 MIN_KEY_BYTES = 32

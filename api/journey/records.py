@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from api.journey.tables import code_sends, journey_events, requests
 from issuer.audit.events import Detail, record
 from issuer.errors import NotFound
+from issuer.identity.identity import Identity
 from policies.errors import WrongState
 from policies.lifecycle import UNFINISHED, RequestEvent, RequestState, next_request_state
 
@@ -102,7 +103,7 @@ def move(
     details: dict[str, Detail] | None = None,
     **values: object,
 ) -> JourneyRequest:
-    """Apply one transition of the table with its event. Raises WrongState where the state was left meanwhile."""
+    """Apply one transition of the table with its event. Raises WrongState where another was first."""
     state = next_request_state(request.state, event)
     if state not in UNFINISHED:
         values["ended_at"] = now
@@ -203,3 +204,13 @@ def purge(connection: Connection, before: datetime, now: datetime) -> int:
     ).rowcount
     connection.execute(code_sends.delete().where(code_sends.c.sent_at < now - timedelta(hours=1)))
     return removed
+
+
+def shown(identity: Identity) -> dict[str, object]:
+    """What the person is shown of themselves and confirms (R9)."""
+    return {
+        "given_name": identity.given_name,
+        "family_name": identity.family_name,
+        "profession_code": identity.profession_code or "",
+        "profession_label": identity.profession_label,
+    }

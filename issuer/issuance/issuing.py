@@ -31,9 +31,11 @@ from issuer.issuance.authority import Authority
 from issuer.issuance.config import IssuanceConfig
 from issuer.issuance.ending import ISSUING, end_store
 from issuer.issuance.keystore.workshop import KeystoreOrder, Workshop, WorkshopError
-from issuer.issuance.templates import Subject, TemplateMaker
+from issuer.issuance.profiles import Profiles
+from issuer.issuance.subjects import Subject
 from issuer.registry import outbox, stores
 from issuer.registry.database import Database
+from issuer.registry.deliveries import sealing_context
 from issuer.registry.stores import NewStore, Store
 from issuer.registry.tables import audit_events
 from policies.eligibility import check_eligible
@@ -68,7 +70,7 @@ class Issuance:
         *,
         database: Database,
         authority: Authority,
-        maker: TemplateMaker,
+        profiles: Profiles,
         workshop: Workshop,
         key_type: str,
         config: IssuanceConfig,
@@ -77,7 +79,7 @@ class Issuance:
     ) -> None:
         self._database = database
         self._authority = authority
-        self._maker = maker
+        self._profiles = profiles
         self._workshop = workshop
         self._key_type = key_type
         self._config = config
@@ -219,7 +221,7 @@ class Issuance:
                 job.public_key,
                 now,
             )
-            serial = f"{template.serial:x}"
+            serial = template.serial_number
             with self._database.write() as connection:
                 stores.prepare(
                     connection,
@@ -297,8 +299,3 @@ class Issuance:
                     )
         except (SQLAlchemyError, PolicyRefusal) as error:
             log.warning("left-to-the-reaper", store=store.id, cause=type(error).__name__)
-
-
-def sealing_context(request_id: str, store_id: str) -> bytes:
-    """What a sealed part is bound to, so that it opens as nothing else."""
-    return f"{request_id}/{store_id}".encode()

@@ -6,6 +6,7 @@ Runs in the issuer. A step that fails is logged and tried again on the next roun
 from __future__ import annotations
 
 import threading
+
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -45,7 +46,9 @@ class Reaper:
     def round(self) -> None:
         with self._database.read() as connection:
             now = self._clock()
-            orphans = [store for store in stores.in_status(connection, StoreStatus.ISSUING) if self._orphaned(store)]
+            orphans = [
+                store for store in stores.in_status(connection, StoreStatus.ISSUING) if self._orphaned(store)
+            ]
             late = deliveries.past_deadline(connection, now)
             expired = stores.past_expiry(connection, now)
         for store in orphans:

@@ -1,0 +1,88 @@
+"""``mycert db``: migrations of both databases, and whether they are where they should be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import sqlalchemy as sa
+
+import api.journey
+from api.cli.output import Found, answer, settings
+from api.settings import Settings
+from issuer.registry import grants, migrate
+from issuer.registry.database import Database
+
+JOURNEY_SCRIPTS = Path(api.journey.__file__).parent / "migrations"
+
+
+def databases(configured: Settings) -> list[tuple[Database, Path, grants.Grants]]:
+    return [
+        (Database(configured.database.registry, channel="registry"), migrate.SCRIPTS, grants.REGISTRY),
+        (Database(configured.database.journey, channel="journey"), JOURNEY_SCRIPTS, grants.JOURNEY),
+    ]
+
+
+def upgrade_all(configured: Settings) -> None:
+    """Bring both to the newest revision, and on PostgreSQL give each role its rights again."""
+    for database, scripts, rights in databases(configured):
+        migrate.upgrade(database, scripts)
+        if not database.is_sqlite:
+            with database.write() as connection:
+                grants.apply(connection, database.channel, rights)
+        database.close()
+
+
+@click.group()
+def db() -> None:
+    """The databases' schemas."""
+
+
+@db.command()
+@click.option("--dry-run", is_flag=True, help="Say what would be done.")
+@click.pass_context
+def upgrade(context: click.Context, dry_run: bool) -> None:
+    """Migrate both databases to the newest revision."""
+    configured = settings(context, "owner")
+    states = _states(configured)
+    if not dry_run:
+        upgrade_all(configured)
+    done = {name: "current" if current else "upgraded" for name, current in states.items()}
+    planned = {name: "current" if current else "would be upgraded" for name, current in states.items()}
+    told = planned if dry_run else done
+    answer(context, told, "\n".join(f"{name}: {what}" for name, what in told.items()))
+
+
+@db.command()
+@click.pass_context
+def check(context: click.Context) -> None:
+    """Whether both databases answer and are at the newest revision. Exit status 1 where not."""
+    configured = settings(context, "owner")
+    states = _states(configured)
+    missing: list[str] = []
+    for database, _, rights in databases(configured):
+        if not database.is_sqlite:
+            with database.read() as connection:
+                missing += grants.missing_roles(connection, rights)
+        database.close()
+    told = {
+        **{name: "current" if current else "not at the newest revision" for name, current in states.items()},
+        **({"missing_roles": sorted(set(missing))} if missing else {}),
+    }
+    answer(context, told, "\n".join(f"{name}: {what}" for name, what in told.items()))
+    if missing or not all(states.values()):
+        raise Found("the databases are not in order")
+
+
+def _states(configured: Settings) -> dict[str, bool]:
+    states = {}
+    for database, scripts, _ in databases(configured):
+        try:
+            states[database.channel] = migrate.is_current(database, scripts)
+        except sa.exc.OperationalError:
+            if not database.is_sqlite or Path(database.url.database or "").exists():
+                raise
+            states[database.channel] = False
+        finally:
+            database.close()
+    return states

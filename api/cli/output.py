@@ -1,0 +1,71 @@
+"""What the commands share: settings, answers as text or JSON, and which error is which exit status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import msgspec
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.demo.config import DemoDisabled
+from api.settings import Settings, SettingsRefused, load
+from issuer.errors import CaUnavailable, IssuerError
+from issuer.secrets import SecretFileRefused
+from issuer.tokens import HsmError, TokenUnavailable
+from policies.errors import PolicyRefusal
+
+FOUND, WRONG_USE, UNREACHABLE = 1, 2, 3
+
+_REFUSALS = (SettingsRefused, SecretFileRefused, DemoDisabled, HsmError, IssuerError, PolicyRefusal)
+
+
+class Found(Exception):
+    """A check found something; it has been printed."""
+
+
+def settings(context: click.Context, process: str = "cli") -> Settings:
+    return load(process=process, config=context.find_root().obj["config"])
+
+
+def answer(context: click.Context, value: Any, text: str) -> None:
+    """Print ``value`` as JSON where ``--json`` was given, else ``text``."""
+    if context.find_root().obj["json"]:
+        click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+    else:
+        click.echo(text)
+
+
+def table(rows: list[dict[str, Any]], columns: list[str]) -> str:
+    """Aligned columns, for people; "–" for what is empty."""
+    if not rows:
+        return "nothing"
+    lines = [
+        columns,
+        *[[str(row.get(name) if row.get(name) is not None else "–") for name in columns] for row in rows],
+    ]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def exit_status(error: BaseException) -> int | None:
+    """None for an error that is nobody's use or reach, but ours."""
+    if isinstance(error, Found):
+        return FOUND
+    if isinstance(error, TokenUnavailable | CaUnavailable | SQLAlchemyError | ConnectionError):
+        return UNREACHABLE
+    if isinstance(
+        error,
+        SettingsRefused
+        | SecretFileRefused
+        | DemoDisabled
+        | HsmError
+        | IssuerError
+        | PolicyRefusal
+        | FileExistsError,
+    ):
+        return WRONG_USE
+    return None

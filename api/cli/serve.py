@@ -1,0 +1,130 @@
+"""``mycert serve`` and the processes that it starts, each a command of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from api.accounts import Account, AccountsMissing, find_accounts
+from api.cli.output import settings
+from api.demo.layout import Layout
+from api.mounts import NotReachable, closed_folders, open_the_way
+from api.processes import AlreadyRunning, Process, ProcessFailed, Readiness, Supervisor
+from api.settings import Settings
+from api.sockets import TcpAddress, UnixAddress
+
+_LOOPBACK = "127.0.0.1"
+
+
+@click.command()
+@click.pass_context
+def serve(context: click.Context) -> None:
+    """Start every process, keep each alive, end them together on SIGTERM or SIGINT."""
+    configured = settings(context)
+    layout = Layout(configured.home_path)
+    accounts, missing = _accounts(configured)
+    supervisor = Supervisor(
+        _processes(configured, layout, accounts),
+        home=layout.home,
+        lock=layout.serve_lock,
+        log=layout.log,
+        say=click.echo,
+        on_ready=lambda: click.echo(_banner(configured, layout, missing)),
+        users_missing=missing,
+    )
+    try:
+        supervisor.run()
+    except (AlreadyRunning, ProcessFailed) as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _accounts(configured: Settings) -> tuple[dict[str, Account], str | None]:
+    """A system user for each process, or why not: said at start, in the log and in /health/ready."""
+    try:
+        accounts = find_accounts()
+        targets = [configured.home_path, Path(sys.executable), Path(sys.prefix), Path(__file__).parents[2]]
+        closed = closed_folders(targets)
+        if closed:
+            open_the_way(closed, lambda: None)
+    except (AccountsMissing, NotReachable) as error:
+        return {}, str(error)
+    return accounts, None
+
+
+def _processes(configured: Settings, layout: Layout, accounts: dict[str, Account]) -> list[Process]:
+    server = configured.server
+    ready = {
+        "issuer": Readiness(address=UnixAddress(path=layout.socket("issuer-web"), peers=frozenset())),
+        "publisher": Readiness(address=UnixAddress(path=layout.socket("publisher"), peers=frozenset())),
+        "status": Readiness(address=TcpAddress(host=server.status_host, port=server.status)),
+        "web": Readiness(address=TcpAddress(host=server.host, port=server.port)),
+    }
+    names = ["issuer", "publisher", "status", "mailer", "web"]
+    if configured.demo.enabled:
+        from api.start.demo import idp_port  # noqa: PLC0415 - only the demo has it
+
+        ready["idp"] = Readiness(address=TcpAddress(host=_LOOPBACK, port=idp_port(configured)), path="/")
+        names = ["idp", "mailbox", *names]
+    environment = {"MYCERT_HOME": str(layout.home)}
+    if config := os.environ.get("MYCERT_CONFIG"):
+        environment["MYCERT_CONFIG"] = str(Path(config).absolute())
+    return [
+        Process(
+            name=name,
+            argv=(sys.executable, "-m", "api.cli", name),
+            account=accounts.get(name),
+            ready=ready.get(name),
+            environment=environment,
+        )
+        for name in names
+    ]
+
+
+def _banner(configured: Settings, layout: Layout, missing: str | None) -> str:
+    server = configured.server
+    lines = [
+        "",
+        f"  myCert serves on     http://{server.host}:{server.port}",
+        f"  status (CRL, OCSP)   http://{server.status_host}:{server.status}/pki/",
+        f"  API description      http://{server.host}:{server.port}/schema/openapi.json",
+        f"  users                {'one each' if missing is None else 'missing: ' + missing}",
+        f"  logs                 {layout.logs}",
+    ]
+    if configured.demo.enabled:
+        from api.demo.people import PEOPLE  # noqa: PLC0415 - only the demo has it
+
+        lines += [
+            f"  mails land in        {layout.mailbox}",
+            "  a bearer token       bin/mycert demo token --help",
+            "",
+            "  This is a demonstration: the identity provider is SIMULATED and proves nobody.",
+            "  Sample professionals:",
+            *(
+                f"    {name:<20} {p.ehealth_id or '–':<12} {p.given_name} {p.family_name}"
+                for name, p in PEOPLE.items()
+            ),
+        ]
+    return "\n".join([*lines, ""])
+
+
+def _command(name: str, what: str, module: str, attribute: str) -> click.Command:
+    @click.command(name=name, help=what)
+    @click.pass_context
+    def run(context: click.Context) -> None:
+        import importlib  # noqa: PLC0415
+
+        getattr(importlib.import_module(module), attribute)(settings(context, name))
+
+    return run
+
+
+web = _command("web", "Serve portal and API.", "api.start.web", "main")
+issuer = _command("issuer", "Serve the issuer's sockets; the only process that signs.", "api.start.issuer", "main")
+publisher = _command("publisher", "Publish CRLs and OCSP answers.", "api.start.publisher", "main")
+status = _command("status", "Serve CRLs and OCSP answers.", "api.start.status", "main")
+mailer = _command("mailer", "Send what is in the outbox.", "api.start.mailer", "main")
+idp = _command("idp", "The demo's SIMULATED identity provider.", "api.start.demo", "run_idp")
+mailbox = _command("mailbox", "The demo's mail catcher.", "api.start.demo", "run_mailbox")

@@ -1,0 +1,221 @@
+"""The address and its code (R10–R12): confirm the data, prove the address, begin the generation."""
+
+from __future__ import annotations
+
+import hmac
+import uuid
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from api.journey import records
+from api.journey.codes import CodeBook
+from api.journey.config import JourneyConfig
+from api.journey.ordering import order_store
+from api.journey.records import JourneyRequest, shown
+from api.journey.steps import Person, Steps
+from api.journey.tables import code_sends, requests
+from api.journey.tokens import parse_delivery_token
+from api.mail.address import EmailAddress, parse_address
+from api.mail.messages import code_message
+from api.mail.transport import Transport
+from api.texts import Language, Texts
+from issuer.clock import RandomBytes
+from issuer.issuance.keystore.sealing import derive_recipient
+from policies.codes import check_usable
+from policies.errors import CodeInvalid, WrongState
+from policies.lifecycle import RequestEvent, RequestState, next_request_state
+from policies.terms import check_accepted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The answer to the right code: the request, and the delivery token that alone opens its store."""
+
+    request: JourneyRequest
+    token: bytes = field(repr=False)
+
+
+class Verification:
+    """Thread-safe; holds no state of its own between calls."""
+
+    def __init__(
+        self,
+        steps: Steps,
+        *,
+        transport: Transport,
+        codes: CodeBook,
+        texts: Texts,
+        config: JourneyConfig,
+        random: RandomBytes,
+    ) -> None:
+        self._steps = steps
+        self._transport = transport
+        self._codes = codes
+        self._texts = texts
+        self._config = config
+        self._rules = config.rules
+        self._random = random
+
+    def set_email(
+        self, person: Person, request_id: str, email: str, keystore_profile: str, language: Language
+    ) -> JourneyRequest:
+        """Confirm the data shown, name the address, and have a code sent to it."""
+        request = self._steps.begin(person, request_id)
+        check_accepted(request.terms_version, self._texts.terms_version)
+        next_request_state(request.state, RequestEvent.SEND_CODE)
+        return self._send_code(person, request, parse_address(email), keystore_profile, language)
+
+    def resend(self, person: Person, request_id: str) -> JourneyRequest:
+        """A new code to the same address, after a pause; the one before is worthless from then on."""
+        request = self._steps.begin(person, request_id)
+        if (
+            request.state is not RequestState.CODE_SENT
+            or request.email is None
+            or request.code_sent_at is None
+        ):
+            raise WrongState("no code was sent")
+        check_accepted(request.terms_version, self._texts.terms_version)
+        self._rules.check_resend(self._steps.clock(), request.code_sent_at)
+        return self._send_code(
+            person,
+            request,
+            parse_address(request.email),
+            request.keystore_profile or "modern",
+            Language(request.language or Language.FRENCH),
+        )
+
+    def verify(self, person: Person, request_id: str, code: str, delivery_token: str | None) -> Accepted:
+        """The right code begins the generation. With the caller's own token it can be repeated (R14)."""
+        request = self._steps.begin(person, request_id)
+        token = None if delivery_token is None else parse_delivery_token(delivery_token)
+        own_token = self._random(32) if token is None else token
+        recipient = derive_recipient(own_token)
+        digest = self._codes.hash_code(request.id, code)
+        if token is not None and self._repeats(request, recipient, digest):
+            return Accepted(request=request, token=own_token)
+        if request.state is not RequestState.CODE_SENT:
+            raise WrongState(f"no code is awaited in {request.state}")
+        check_accepted(request.terms_version, self._texts.terms_version)
+        self._check_unchanged(person, request)
+        reserved = self._reserve(request)
+        if not hmac.compare_digest(reserved.code_hmac or b"", digest):
+            self._note_wrong_code(reserved)
+            raise CodeInvalid(reserved.attempts_left)
+        now = self._steps.clock()
+        try:
+            with self._steps.database.write() as connection:
+                accepted = records.move(
+                    connection,
+                    reserved,
+                    RequestEvent.ACCEPT_CODE,
+                    now,
+                    requests.c.code_hmac == digest,
+                    recipient=recipient,
+                    generating_at=now,
+                    deadline=now + timedelta(seconds=self._config.generation_bound),
+                )
+        except WrongState:
+            # Another call with the same code was first; with the same token it is the same act.
+            latest = self._steps.load(person, request_id)
+            if token is not None and self._repeats(latest, recipient, digest):
+                return Accepted(request=latest, token=own_token)
+            raise
+        return Accepted(request=order_store(self._steps, person, accepted), token=own_token)
+
+    def _send_code(
+        self,
+        person: Person,
+        request: JourneyRequest,
+        address: EmailAddress,
+        keystore_profile: str,
+        language: Language,
+    ) -> JourneyRequest:
+        """Count the send, mail the code, then let it count: a failed mail leaves the request as it was."""
+        now = self._steps.clock()
+        hour_ago = now - timedelta(hours=1)
+        address_hmac = self._codes.hash_address(address.text)
+        send_id = str(uuid.UUID(bytes=self._random(16), version=4))
+        with self._steps.database.write() as connection:
+            self._rules.check_sends(of_request=request.codes_sent)
+            for condition in (
+                code_sends.c.ehealth_id == request.ehealth_id,
+                code_sends.c.address_hmac == address_hmac,
+            ):
+                self._rules.check_hourly(now, *records.sends_since(connection, condition, hour_ago))
+            records.reserve_send(connection, request, send_id, address_hmac, now)
+        code = self._codes.make()
+        self._transport.send(
+            code_message(
+                code,
+                address,
+                language=language,
+                lifetime_seconds=self._rules.lifetime,
+                message_id=send_id,
+                sender=self._transport.sender,
+                now=now,
+            )
+        )
+        now = self._steps.clock()
+        with self._steps.database.write() as connection:
+            return records.move(
+                connection,
+                request,
+                RequestEvent.SEND_CODE,
+                now,
+                details={"sends": request.codes_sent + 1},
+                email=address.text,
+                language=language,
+                keystore_profile=keystore_profile,
+                code_hmac=self._codes.hash_code(request.id, code),
+                code_sent_at=now,
+                code_expires_at=self._rules.expiry(now),
+                attempts_left=self._rules.attempts,
+                **shown(person.identity),
+            )
+
+    def _reserve(self, request: JourneyRequest) -> JourneyRequest:
+        now = self._steps.clock()
+        with self._steps.database.write() as connection:
+            reserved = records.reserve_attempt(connection, request, now)
+            if reserved is None:
+                latest = records.find(connection, request.id, request.ehealth_id)
+                if latest.state is RequestState.CODE_SENT:
+                    check_usable(now, latest.code_expires_at, latest.attempts_left)
+                raise WrongState("the request has changed since it was read")
+        return reserved
+
+    def _note_wrong_code(self, request: JourneyRequest) -> None:
+        with self._steps.database.write() as connection:
+            records.note(
+                connection,
+                request,
+                "code-wrong",
+                self._steps.clock(),
+                {"attempts_left": request.attempts_left},
+            )
+
+    @staticmethod
+    def _repeats(request: JourneyRequest, recipient: bytes, digest: bytes) -> bool:
+        """Whether a verification is one that succeeded before: same token, same code."""
+        return (
+            request.state in (RequestState.GENERATING, RequestState.READY)
+            and hmac.compare_digest(request.recipient or b"", recipient)
+            and hmac.compare_digest(request.code_hmac or b"", digest)
+        )
+
+    def _check_unchanged(self, person: Person, request: JourneyRequest) -> None:
+        """What the person confirmed is what will be certified, or they confirm anew."""
+        if all(getattr(request, name) == value for name, value in shown(person.identity).items()):
+            return
+        with self._steps.database.write() as connection:
+            records.move(
+                connection,
+                request,
+                RequestEvent.DATA_CHANGED,
+                self._steps.clock(),
+                code_hmac=None,
+                code_expires_at=None,
+                attempts_left=0,
+                **shown(person.identity),
+            )
+        raise WrongState("the provider's data changed after they were confirmed")

@@ -1,0 +1,162 @@
+"""All settings, assembled: each package defines its section, this module reads and joins them.
+
+A TOML file (``MYCERT_CONFIG``, else ``$MYCERT_HOME/mycert.toml``), then the environment's
+``MYCERT_<SECTION>__<KEY>``. Unknown keys are refused, and everything is validated before a
+socket opens. In texts, ``{home}`` and ``{process}`` stand for the home folder and the
+process that reads them.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from api.demo.config import DemoConfig
+from api.journey.config import JourneyConfig
+from api.mail.transport import MailConfig
+from issuer.identity.config import IdentityConfig
+from issuer.issuance.config import IssuanceConfig, PkiConfig
+from issuer.issuance.keystore.config import KeystoreConfig
+from issuer.publisher.config import PublisherConfig
+from issuer.tokens import TokenConfig
+
+PREFIX = "MYCERT_"
+_OWN = {"MYCERT_HOME", "MYCERT_CONFIG", "MYCERT_PORT", "MYCERT_STATUS_PORT"}
+
+
+class SettingsRefused(Exception):
+    """The configuration cannot be used; the message says which key, and is for the operator."""
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class ServerConfig(_Section):
+    """Where web and status listen; ``status_port`` 0 is the port after ``port``."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    status_host: str = "127.0.0.1"
+    status_port: int = 0
+    log_level: str = "INFO"
+
+    @property
+    def status(self) -> int:
+        return self.status_port or self.port + 1
+
+
+class DatabaseConfig(_Section):
+    journey: str = "sqlite:///{home}/data/journey/journey.db"
+    registry: str = "sqlite:///{home}/data/registry/registry.db"
+
+
+class HsmSection(_Section):
+    """One token a purpose, each with its own PIN. No running process opens ``root``."""
+
+    root: TokenConfig | None = None
+    issuing: TokenConfig
+    status: TokenConfig
+
+
+class LimitsConfig(_Section):
+    calls_per_minute: int = 300
+    """Of one professional."""
+
+
+class Settings(_Section):
+    home: str
+    server: ServerConfig = ServerConfig()
+    database: DatabaseConfig = DatabaseConfig()
+    identity: IdentityConfig
+    hsm: HsmSection
+    pki: PkiConfig = PkiConfig()
+    issuance: IssuanceConfig = IssuanceConfig()
+    keystore: KeystoreConfig = msgspec.field(default_factory=KeystoreConfig)
+    publisher: PublisherConfig = msgspec.field(default_factory=PublisherConfig)
+    journey: JourneyConfig
+    mail: MailConfig
+    limits: LimitsConfig = LimitsConfig()
+    demo: DemoConfig = DemoConfig()
+
+    @property
+    def home_path(self) -> Path:
+        return Path(self.home)
+
+
+def home_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """``MYCERT_HOME``, absolute; the demo's folder where it is not set."""
+    return Path(environment.get("MYCERT_HOME") or "var/demo").absolute()
+
+
+def load(
+    *, process: str = "cli", config: Path | None = None, environment: Mapping[str, str] = os.environ
+) -> Settings:
+    """Raises SettingsRefused, naming the key, never a value."""
+    home = home_folder(environment)
+    named = config or Path(environment.get("MYCERT_CONFIG") or home / "mycert.toml")
+    try:
+        document = tomllib.loads(named.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsRefused(f"{named}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsRefused(f"{named}: not TOML: {error}") from None
+    document["home"] = str(home)
+    _override(document, environment)
+    _derive(document)
+    try:
+        return msgspec.convert(_fill(document, home=str(home), process=process), Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsRefused(f"{named}: {error}") from None
+
+
+def _override(document: dict[str, Any], environment: Mapping[str, str]) -> None:
+    if port := environment.get("MYCERT_PORT"):
+        document.setdefault("server", {})["port"] = port
+    if status_port := environment.get("MYCERT_STATUS_PORT"):
+        document.setdefault("server", {})["status_port"] = status_port
+    for name, text in sorted(environment.items()):
+        if not name.startswith(PREFIX) or name in _OWN or "__" not in name:
+            continue
+        *sections, key = name.removeprefix(PREFIX).lower().split("__")
+        place = document
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise SettingsRefused(f"{name}: {section} is not a section")
+        place[key] = _value(name, text)
+
+
+def _value(name: str, text: str) -> Any:
+    """Lists and tables are written as JSON; everything else is taken as text and converted."""
+    if not text.startswith(("[", "{")) or text.startswith("{home}"):
+        return text
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        raise SettingsRefused(f"{name}: not JSON") from None
+
+
+def _derive(document: dict[str, Any]) -> None:
+    """The demo's certificates name the status port that it serves on."""
+    server = document.get("server", {})
+    if document.get("demo", {}).get("enabled") and "public_url" not in document.get("pki", {}):
+        port = int(server.get("status_port") or 0) or int(server.get("port", 8000)) + 1
+        document.setdefault("pki", {})["public_url"] = f"http://127.0.0.1:{port}"
+
+
+def _fill(value: Any, **places: str) -> Any:
+    if isinstance(value, str):
+        for name, text in places.items():
+            value = value.replace("{" + name + "}", text)
+        return value
+    if isinstance(value, dict):
+        return {key: _fill(inner, **places) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_fill(inner, **places) for inner in value]
+    return value

@@ -1,0 +1,31 @@
+"""Readiness checks that several processes share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+from sqlalchemy import text
+
+from issuer.errors import CaUnavailable
+from issuer.registry.database import Database
+
+
+def reads(database: Database) -> Callable[[], None]:
+    def check() -> None:
+        with database.read() as connection:
+            connection.execute(text("SELECT 1"))
+
+    return check
+
+
+def ready_behind(socket: Path) -> Callable[[], None]:
+    """Whether the process that serves this Unix socket calls itself ready."""
+    client = httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), timeout=3.0, trust_env=False)
+
+    def check() -> None:
+        if client.get("http://local/health/ready").status_code != httpx.codes.OK:
+            raise CaUnavailable(f"{socket.parent.name} is not ready")
+
+    return check

@@ -1,0 +1,35 @@
+"""The demo's two extra processes: the simulated identity provider and the mail catcher."""
+
+from __future__ import annotations
+
+from api import logs, walls
+from api.demo import idp, mailbox
+from api.demo.layout import Layout
+from api.settings import Settings
+from api.sockets import Listener, TcpAddress, run
+from issuer.clock import system_clock
+
+LOOPBACK = "127.0.0.1"
+
+
+def idp_port(settings: Settings) -> int:
+    return settings.demo.idp_port or settings.server.port + 2
+
+
+def mailbox_port(settings: Settings) -> int:
+    return settings.demo.mailbox_port or settings.server.port + 3
+
+
+def run_idp(settings: Settings) -> None:
+    """Raises DemoDisabled outside demo mode, as the mail catcher does."""
+    walls.enter("idp")
+    logs.configure("idp", level=settings.server.log_level)
+    app = idp.key_server(settings.demo, settings.home_path)
+    run([Listener(app=app, address=TcpAddress(host=LOOPBACK, port=idp_port(settings)))])
+
+
+def run_mailbox(settings: Settings) -> None:
+    walls.enter("mailbox")
+    logs.configure("mailbox", level=settings.server.log_level)
+    folder = Layout(settings.home_path).mailbox
+    mailbox.run(settings.demo, folder, mailbox_port(settings), system_clock)

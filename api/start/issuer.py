@@ -1,0 +1,91 @@
+"""The issuer process: the one that signs. The worker's template starts before anything is loaded."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from cryptography import x509
+
+from api import logs, walls
+from api.demo.layout import Layout
+from api.internal.issuer_app import build_issuer_app
+from api.settings import Settings
+from api.sockets import Listener, run
+from api.start.checks import reads
+from issuer.clock import Clock, system_clock, system_random
+from issuer.identity.assertion import AssertionVerifier
+from issuer.identity.keys import provider_keys
+from issuer.issuance.authority import Authority
+from issuer.issuance.holding import Holdings
+from issuer.issuance.issuing import Issuance
+from issuer.issuance.keystore.workshop import Workshop
+from issuer.issuance.profiles import load_profiles
+from issuer.issuance.reaper import Reaper
+from issuer.registry.database import Database
+from issuer.tokens import Token
+
+log = logs.get_logger()
+
+
+def main(settings: Settings) -> None:
+    """Serve until SIGTERM. Refuses to start on a key, a certificate or a profile that is not sound."""
+    standing = walls.enter("issuer", umask=0o002, holds_pin=True)
+    logs.configure("issuer", level=settings.server.log_level)
+    log.info("walls", **standing.as_dict())
+    clock, random = system_clock, system_random
+    layout = Layout(settings.home_path)
+    workshop = Workshop(settings.keystore, random)
+    confinement = workshop.start()
+    log.info("worker-confinement", **confinement.as_dict())
+    token = Token.open(settings.hsm.issuing, settings.hsm.issuing.read_pin())
+    authority = open_authority(token, layout, clock)
+    profiles = load_profiles(settings.pki, clock=clock, random=random)
+    database = Database(settings.database.registry, channel="registry", pool_size=16)
+    keys = provider_keys(settings.identity, clock)
+    verifier = AssertionVerifier(settings.identity, keys, clock, allow_simulated=settings.demo.enabled)
+    issuance = Issuance(
+        database=database,
+        authority=authority,
+        profiles=profiles,
+        workshop=workshop,
+        key_type=settings.keystore.key_type,
+        config=settings.issuance,
+        clock=clock,
+        random=random,
+    )
+    reaper = Reaper(database, issuance, settings.issuance, clock)
+    app = build_issuer_app(
+        verifier=verifier,
+        issuance=issuance,
+        holdings=Holdings(database, clock),
+        checks={
+            "registry-database": reads(database),
+            "token": authority.probe,
+        },
+        shown={"walls": standing.as_dict(), "worker-confinement": confinement.as_dict()},
+    )
+    stop = threading.Event()
+    reaping = threading.Thread(target=reaper.run, args=(stop,), daemon=True)
+
+    async def begin() -> None:
+        reaping.start()
+
+    async def end() -> None:
+        stop.set()
+        await asyncio.to_thread(issuance.close)
+        await asyncio.to_thread(reaping.join, 5)
+        workshop.close()
+        token.close()
+
+    run([Listener(app=app, address=layout.address("issuer-web"))], on_start=begin, on_stop=end)
+
+
+def open_authority(token: Token, layout: Layout, clock: Clock) -> Authority:
+    """The issuing CA from its certificate and the token's key; raises AuthorityRefused or an HsmError."""
+    certificate, root = (
+        x509.load_der_x509_certificate((layout.pki / name).read_bytes())
+        for name in ("issuing.cer", "root.cer")
+    )
+    key = token.private_key("issuing", certificate.public_key())
+    return Authority.open("issuing", certificate, key, (root,), now=clock())

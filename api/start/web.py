@@ -1,0 +1,100 @@
+"""The web process: journey's database, the registry to read, the issuer's socket. No PIN, no token."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from api import logs, walls
+from api.demo.layout import Layout
+from api.internal.client import IssuerClient
+from api.journey.codes import CodeBook
+from api.journey.holdings import HeldStores
+from api.journey.journey import Journey
+from api.journey.steps import Steps
+from api.journey.verification import Verification
+from api.mail.transport import Transport
+from api.settings import Settings
+from api.sockets import Limits, Listener, TcpAddress, run
+from api.start.checks import reads, ready_behind
+from api.texts import Texts
+from api.web.app import build_web_app
+from api.web.budget import CallBudget
+from api.web.forward import ForwardStatus
+from issuer.clock import system_clock, system_random
+from issuer.identity.assertion import AssertionVerifier
+from issuer.identity.keys import provider_keys
+from issuer.registry.database import Database
+from issuer.secrets import Secret
+
+log = logs.get_logger()
+
+
+def main(settings: Settings) -> None:
+    """Serve until SIGTERM."""
+    standing = walls.enter("web")
+    logs.configure("web", level=settings.server.log_level)
+    log.info("walls", **standing.as_dict())
+    layout = Layout(settings.home_path)
+    clock, random = system_clock, system_random
+    database = Database(settings.database.journey, channel="journey")
+    registry = Database(settings.database.registry, channel="registry", read_only=True)
+    issuer_socket = layout.socket("issuer-web")
+    issuer = IssuerClient(str(issuer_socket))
+    keys = provider_keys(settings.identity, clock)
+    verifier = AssertionVerifier(settings.identity, keys, clock, allow_simulated=settings.demo.enabled)
+    texts = Texts()
+    steps = Steps(database=database, registry=registry, issuer=issuer, clock=clock)
+    journey = Journey(steps, texts=texts, config=settings.journey, random=random)
+    verification = Verification(
+        steps,
+        transport=Transport(settings.mail),
+        codes=CodeBook(Secret.from_file(Path(settings.journey.code_key_file)), random),
+        texts=texts,
+        config=settings.journey,
+        random=random,
+    )
+    app = build_web_app(
+        verifier=verifier,
+        journey=journey,
+        verification=verification,
+        held_stores=HeldStores(steps),
+        texts=texts,
+        budget=CallBudget(settings.limits.calls_per_minute, clock),
+        clock=clock,
+        checks={
+            "journey-database": reads(database),
+            "registry-database": reads(registry),
+            "issuer": ready_behind(issuer_socket),
+        },
+        shown={"walls": standing.as_dict()},
+    )
+    stop = threading.Event()
+    sweeper = threading.Thread(target=_sweep, args=(journey, settings.journey.sweep_every, stop), daemon=True)
+
+    async def begin() -> None:
+        sweeper.start()
+
+    async def end() -> None:
+        stop.set()
+        await asyncio.to_thread(sweeper.join, 5)
+        issuer.close()
+
+    front = ForwardStatus(app, host=settings.server.status_host, port=settings.server.status)
+    listener = Listener(
+        app=front,
+        address=TcpAddress(host=settings.server.host, port=settings.server.port),
+        limits=Limits(),
+    )
+    run([listener], on_start=begin, on_stop=end)
+
+
+def _sweep(journey: Journey, every: float, stop: threading.Event) -> None:
+    while not stop.wait(every):
+        try:
+            journey.sweep()
+        except SQLAlchemyError as error:
+            log.warning("sweep-failed", cause=type(error).__name__)

@@ -1,0 +1,174 @@
+"""The JSON of ``/api/v1``: explicit shapes, so that no column leaks into an answer by being added."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+
+from api.journey.holdings import HeldStore
+from api.journey.records import JourneyRequest
+from policies.lifecycle import RequestState, StoreStatus, allowed_actions
+from policies.reasons import DeactivationReason
+
+
+class In(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class Out(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class StartIn(In):
+    """Nothing to say: who asks is in the assertion."""
+
+
+class TermsIn(In):
+    version: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+
+
+class EmailIn(In):
+    email: Annotated[str, msgspec.Meta(max_length=1024)]
+    keystore_profile: Literal["modern", "legacy"] = "modern"
+
+
+class VerificationIn(In):
+    code: Annotated[str, msgspec.Meta(max_length=64)]
+
+
+class DeactivationIn(In):
+    reason: DeactivationReason
+    confirm: bool = False
+
+
+class GateOut(Out):
+    code: str
+    satisfied: bool
+    message: str
+
+
+class EligibilityOut(Out):
+    eligible: bool
+    gates: list[GateOut]
+
+
+class SectionOut(Out):
+    title: str
+    body: str
+
+
+class TermsOut(Out):
+    version: str
+    language: str
+    sections: list[SectionOut]
+
+
+class ReasonOut(Out):
+    code: DeactivationReason
+    label: str
+
+
+class ReasonsOut(Out):
+    items: list[ReasonOut]
+
+
+class IdentityOut(Out):
+    given_name: str
+    family_name: str
+    ehealth_id: str
+    profession_code: str
+    profession_label: str | None
+
+
+class RequestOut(Out):
+    id: str
+    state: RequestState
+    identity: IdentityOut
+    email: str | None
+    keystore_profile: str | None
+    terms_version: str | None
+    code_expires_at: datetime | None
+    attempts_left: int | None
+    store_id: str | None
+    deadline: datetime | None
+    created_at: datetime
+    allowed_actions: list[str]
+
+
+class VerificationOut(Out):
+    request: RequestOut
+    delivery_token: str
+
+
+class PasswordOut(Out):
+    password: str
+
+
+class StoreOut(Out):
+    id: str
+    status: StoreStatus
+    serial_number: str | None
+    sha256_fingerprint: str | None
+    not_before: datetime | None
+    not_after: datetime | None
+    email: str
+    reason: str | None
+    delivered: bool
+    key_type: str
+    keystore_profile: str
+    created_at: datetime
+    ended_at: datetime | None
+    ended_by: str | None
+    days_left: int | None
+
+
+class StoresOut(Out):
+    items: list[StoreOut]
+
+
+def request_out(request: JourneyRequest) -> RequestOut:
+    awaiting = request.state is RequestState.CODE_SENT
+    return RequestOut(
+        id=request.id,
+        state=request.state,
+        identity=IdentityOut(
+            given_name=request.given_name,
+            family_name=request.family_name,
+            ehealth_id=request.ehealth_id,
+            profession_code=request.profession_code,
+            profession_label=request.profession_label,
+        ),
+        email=request.email,
+        keystore_profile=request.keystore_profile,
+        terms_version=request.terms_version,
+        code_expires_at=request.code_expires_at if awaiting else None,
+        attempts_left=request.attempts_left if awaiting else None,
+        store_id=request.store_id,
+        deadline=request.deadline if request.unfinished else None,
+        created_at=request.created_at,
+        allowed_actions=list(allowed_actions(request.state)),
+    )
+
+
+def store_out(held: HeldStore, now: datetime) -> StoreOut:
+    store = held.store
+    running = store.status in (StoreStatus.ACTIVE, StoreStatus.RETIRING) and store.not_after is not None
+    return StoreOut(
+        id=store.id,
+        status=store.status,
+        serial_number=store.serial,
+        sha256_fingerprint=store.sha256_fingerprint,
+        not_before=store.not_before,
+        not_after=store.not_after,
+        email=store.email,
+        reason=store.reason,
+        delivered=held.delivered,
+        key_type=store.key_type,
+        keystore_profile=store.keystore_profile,
+        created_at=store.created_at,
+        ended_at=store.ended_at,
+        ended_by=store.ended_by,
+        days_left=max(0, (store.not_after - now).days) if running and store.not_after else None,
+    )
