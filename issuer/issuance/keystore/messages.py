@@ -22,7 +22,7 @@ class KeystoreOrder(msgspec.Struct, frozen=True, kw_only=True):
     recipient: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
     context: Annotated[bytes, msgspec.Meta(min_length=1, max_length=256)]
     # Java's alias is this name, and non-ASCII ones break readers.
-    friendly_name: Annotated[str, msgspec.Meta(pattern=r"^[\x20-\x7e]{1,64}$")]
+    friendly_name: Annotated[str, msgspec.Meta(pattern=r"^[\x20-\x7e]{1,64}\Z")]
     profile: Profile
     chain: Annotated[list[_Der], msgspec.Meta(max_length=4)]
 
