@@ -73,12 +73,22 @@ class Calls:
 
     def __init__(self, path: str) -> None:
         table = ctypes.POINTER(_FunctionList)()
-        if ctypes.CDLL(path).C_GetFunctionList(ctypes.byref(table)) != 0:
-            raise pkcs11.PKCS11Error("C_GetFunctionList failed")
+        try:
+            code = ctypes.CDLL(path).C_GetFunctionList(ctypes.byref(table))
+        except (OSError, AttributeError) as error:
+            raise pkcs11.PKCS11Error(f"no PKCS#11 module: {error}") from None
+        if code != 0:
+            raise pkcs11.PKCS11Error(f"C_GetFunctionList returned 0x{code:08x}")
         self._functions = table.contents.functions
 
     def __call__(self, name: str, *arguments: object) -> None:
-        """Call with numbers, PINs (pointer and length) and pointers. Raises PKCS11Error."""
+        """Call with numbers, PINs and pointers. Raises PKCS11Error."""
+        # Raised out here, so that no traceback has a frame in which a PIN is in the clear.
+        code = self._call(name, arguments)
+        if code != 0:
+            raise _LOGIN_ERRORS.get(code, pkcs11.PKCS11Error)(f"{name} returned 0x{code:08x}")
+
+    def _call(self, name: str, arguments: tuple[object, ...]) -> int:
         values: list[Any] = []
         for argument in arguments:
             if isinstance(argument, Secret):
@@ -87,9 +97,7 @@ class Calls:
             else:
                 values.append(ctypes.c_ulong(argument) if isinstance(argument, int) else argument)
         prototype = ctypes.CFUNCTYPE(ctypes.c_ulong, *(type(value) for value in values))
-        code = prototype(self._functions[self._POSITIONS[name]])(*values)
-        if code != 0:
-            raise _LOGIN_ERRORS.get(code, pkcs11.PKCS11Error)(f"{name} returned 0x{code:08x}")
+        return int(prototype(self._functions[self._POSITIONS[name]])(*values))
 
 
 class Library(_pkcs11.lib):

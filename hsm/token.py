@@ -193,7 +193,8 @@ class Token:
         """A session of its own for the rare writes, which are not repeated."""
         self._run(lambda session: None)  # recovers first what needs recovery
         try:
-            with self._session() as pooled:
+            # A process that initialises while another writes may not see the token at all.
+            with self._session() as pooled, locked(self._config.lock_file):
                 session = pooled.raw.token.open(rw=True)
                 try:
                     yield session
