@@ -7,7 +7,6 @@ Nothing of it is written down: a crash leaves nothing behind, a start fetches af
 from __future__ import annotations
 
 import json
-import logging
 import os
 import ssl
 import threading
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
+import structlog
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 from joserfc.util import base64_to_int
@@ -26,7 +26,7 @@ from issuer.clock import Clock
 from issuer.identity.config import IdentityConfig
 from issuer.identity.errors import AssertionRefused, IdentityConfigRefused, ProviderKeysUnavailable
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 MAX_JWKS_BYTES = 64 * 1024
 MIN_RSA_BITS = 2048
@@ -204,7 +204,7 @@ class KeyRing:
             self._keys = parse_key_set(content)
             self._loaded_at = self._tried_at
         except (OSError, ValueError, httpx.HTTPError) as error:
-            log.warning("identity provider's keys not refreshed: %s: %s", type(error).__name__, error)
+            log.warning("provider-keys-not-refreshed", cause=f"{type(error).__name__}: {error}")
         finally:
             self._lock.release()
 

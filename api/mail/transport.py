@@ -1,0 +1,120 @@
+"""Section [mail], and one message to one recipient over SMTP (RFC 5321)."""
+
+from __future__ import annotations
+
+import contextlib
+import smtplib
+import ssl
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import parseaddr
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from api.mail.address import parse_address
+from api.mail.errors import AddressRefused, MailPostponed, MailRefused, MailUnavailable
+from issuer.secrets import Secret
+
+
+class MailConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``timeout`` in seconds, for each step of the conversation."""
+
+    sender: str
+    host: str = "127.0.0.1"
+    port: int = 25
+    security: Literal["none", "starttls", "tls"] = "starttls"
+    ca_file: str | None = None
+    username: str | None = None
+    password_file: str | None = None
+    timeout: float = 10.0
+    local_hostname: str | None = None
+    """What we say in EHLO; the sender's domain where not set."""
+    poll: float = 1.0
+    """How often the mailer looks into the outbox, in seconds."""
+
+    def __post_init__(self) -> None:
+        try:
+            _ = self.address
+        except AddressRefused:
+            raise ValueError("mail.sender: want an address, or a name and an address in <>") from None
+        if (self.username is None) != (self.password_file is None):
+            raise ValueError("mail: username and password_file belong together")
+        if self.username is not None and self.security == "none":
+            raise ValueError("mail.security: a password needs starttls or tls")
+        if min(self.timeout, self.poll) <= 0:
+            raise ValueError("mail: timeout and poll are positive")
+
+    @property
+    def address(self) -> Address:
+        name, spec = parseaddr(self.sender)
+        return Address(display_name=name, addr_spec=parse_address(spec).wire)
+
+
+class Transport:
+    """Thread-safe: a connection for each message."""
+
+    def __init__(self, config: MailConfig) -> None:
+        """Raises SecretFileRefused or OSError for files that cannot be used."""
+        self._config = config
+        self.sender = config.address
+        self._tls = ssl.create_default_context(cafile=config.ca_file)
+        self._password = Secret.from_file(Path(config.password_file)) if config.password_file else None
+
+    def send(self, message: EmailMessage) -> None:
+        """Returns once the server has taken it over. Raises MailUnavailable, MailPostponed, MailRefused."""
+        recipient = message["To"].addresses[0].addr_spec
+        try:
+            server = self._connect()
+        except (smtplib.SMTPException, OSError) as error:
+            raise MailUnavailable(f"{type(error).__name__}: {_answer(error)}") from error
+        try:
+            server.send_message(message, from_addr=self.sender.addr_spec, to_addrs=[recipient])
+        except smtplib.SMTPRecipientsRefused as error:
+            raise _refusal(error, error.recipients[recipient][0]) from error
+        except smtplib.SMTPDataError as error:
+            raise _refusal(error, error.smtp_code) from error
+        except (smtplib.SMTPException, OSError) as error:
+            raise MailUnavailable(f"{type(error).__name__}: {_answer(error)}") from error
+        finally:
+            # The message is the server's already, or is not: how the good-bye goes changes neither.
+            with contextlib.suppress(smtplib.SMTPException, OSError):
+                server.quit()
+            server.close()
+
+    def _connect(self) -> smtplib.SMTP:
+        config = self._config
+        hostname = config.local_hostname or self.sender.domain
+        server: smtplib.SMTP
+        if config.security == "tls":
+            server = smtplib.SMTP_SSL(
+                config.host,
+                config.port,
+                local_hostname=hostname,
+                timeout=config.timeout,
+                context=self._tls,
+            )
+        else:
+            server = smtplib.SMTP(config.host, config.port, local_hostname=hostname, timeout=config.timeout)
+        try:
+            if config.security == "starttls":
+                server.starttls(context=self._tls)
+            if config.username is not None and self._password is not None:
+                server.login(config.username, self._password.reveal().decode())
+        except (smtplib.SMTPException, OSError):
+            server.close()
+            raise
+        return server
+
+
+def _refusal(error: Exception, code: int) -> MailPostponed | MailRefused:
+    """RFC 5321 4.2.1: 4yz is for now, 5yz for good."""
+    return (MailRefused if code >= 500 else MailPostponed)(f"{type(error).__name__} {code}")
+
+
+def _answer(error: Exception) -> str:
+    """The server's number, not its words: these may repeat the address."""
+    if isinstance(error, smtplib.SMTPResponseException):
+        return str(error.smtp_code)
+    return str(error.strerror or error) if isinstance(error, OSError) else ""
