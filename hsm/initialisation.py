@@ -29,7 +29,7 @@ def initialise_token(config: TokenConfig, so_pin: Secret, user_pin: Secret) -> s
             if not free:
                 raise TokenUnavailable(f"token {config.label}: no free slot")
             module.initialise_token(free[0], config.label, so_pin)
-            (token,) = module.tokens(config.label)
+            token = free[0].get_token()
             session = token.open(rw=True)
             try:
                 module.log_in(session, CKU_SO, so_pin)

@@ -15,7 +15,8 @@ class ReportedKey:
     """A private key as a vendor reports it; an attribute that is None is not reported."""
 
     def __init__(self, **changes: bool | None) -> None:
-        self._values = dict(REQUIRED_ATTRIBUTES) | {Attribute[name]: v for name, v in changes.items()}
+        self._values: dict[Attribute, bool | None] = dict(REQUIRED_ATTRIBUTES)
+        self._values.update({Attribute[name]: value for name, value in changes.items()})
 
     def __getitem__(self, attribute: Attribute) -> Any:
         value = self._values[attribute]
