@@ -91,7 +91,8 @@ class Module:
         finally:
             with self._condition:
                 self._inside -= 1
-                self._condition.notify_all()
+                if self._alone and not self._inside:
+                    self._condition.notify_all()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
