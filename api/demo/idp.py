@@ -44,6 +44,9 @@ def create_provider(home: Path) -> None:
     key = _public_jwk(_load(home))
     fresh = public.with_suffix(".new")
     fresh.write_text(json.dumps({"keys": [key]}, indent=1))
+    # Readable whatever the umask: web and issuer run as users of their own.
+    fresh.chmod(0o644)
+    public.parent.chmod(0o755)
     fresh.replace(public)
 
 
