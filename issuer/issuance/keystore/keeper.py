@@ -61,19 +61,26 @@ class TemplateKeeper:
         return self._pid
 
     def hand_over(self, job: socket.socket, deadline: float) -> None:
-        """Give a job's socket to the template. Raises TemplateGone if none takes it by the deadline."""
+        """Give a job's socket to the template, or to the next one if this one is just dying.
+
+        Raises TemplateGone if none takes it by the deadline, or if none can be started.
+        """
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", job.fileno()))
         with self._changed:
-            self._changed.wait_for(lambda: self._pid or self._closing, deadline - time.monotonic())
-            if self._control is None or self._pid is None:
-                raise TemplateGone("the keystore template is not running")
-            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", job.fileno()))
-            try:
-                # Never wait with the lock held: a template whose queue is full is as good as dead.
-                self._control.sendmsg([b"j"], [rights], socket.MSG_DONTWAIT)
-            except OSError as error:
-                self._pid = None
-                _hang_up(self._control)  # so that the keeper's thread ends it and starts another
-                raise TemplateGone(f"the keystore template does not answer: {error.strerror}") from None
+            while True:
+                self._changed.wait_for(
+                    lambda: self._pid or self._refusal or self._closing, deadline - time.monotonic()
+                )
+                if self._control is None or self._pid is None:
+                    raise TemplateGone(f"the keystore template is not running: {self._refusal or 'ended'}")
+                try:
+                    # Never wait with the lock held: a template whose queue is full is as good as dead.
+                    self._control.sendmsg([b"j"], [rights], socket.MSG_DONTWAIT)
+                except OSError:
+                    self._pid = None
+                    _hang_up(self._control)  # so that the keeper's thread ends it and starts another
+                else:
+                    return
 
     def close(self) -> None:
         with self._changed:
@@ -129,7 +136,7 @@ class TemplateKeeper:
             raise WorkshopError(f"the keystore template did not start: {type(error).__name__}") from None
         control.settimeout(None)
         with self._changed:
-            self._pid, self._confinement = pid, confinement
+            self._pid, self._confinement, self._refusal = pid, confinement, None
             self._changed.notify_all()
 
     def _listen(self, control: socket.socket) -> None:

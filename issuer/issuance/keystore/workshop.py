@@ -16,7 +16,6 @@ from issuer.clock import RandomBytes, system_random
 from issuer.issuance.keystore.config import KeystoreConfig
 from issuer.issuance.keystore.confinement import Confinement
 from issuer.issuance.keystore.errors import (
-    TemplateGone,
     WorkerFailed,
     WorkerGone,
     WorkerTimeout,
@@ -80,9 +79,9 @@ class Workshop:
         return self._report
 
     @property
-    def ready(self) -> bool:
-        """False for the moment in which a died template is being replaced."""
-        return self._keeper.template_pid is not None
+    def template_pid(self) -> int | None:
+        """For the health page; None for the moment in which a died template is being replaced."""
+        return self._keeper.template_pid
 
     def close(self) -> None:
         self._keeper.close()
@@ -125,7 +124,7 @@ class Workshop:
     def _begin(self, job: Job, deadline: float) -> tuple[socket.socket, KeyMade]:
         try:
             return self._try_begin(job, deadline)
-        except (TemplateGone, WorkerGone):
+        except WorkerGone:
             # Most likely the template died under the job: a new one is on its way. Nothing
             # was made, so a second attempt makes nothing twice.
             return self._try_begin(job, deadline)
