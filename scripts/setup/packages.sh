@@ -16,6 +16,7 @@ missing_packages() {
         if lacks_command git; then echo git; fi
         if lacks_command openssl; then echo openssl; fi
         if lacks_file '/usr/lib/postgresql/*/bin/initdb'; then echo postgresql; fi
+        if lacks_file '/usr/lib/*/libsoftokn3.so'; then echo libnss3; fi
     fi
 }
 

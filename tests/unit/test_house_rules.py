@@ -68,6 +68,28 @@ def test_schemas_come_from_migrations() -> None:
     assert [name for name, module in modules().items() if method_calls(module, "create_all")] == []
 
 
+def test_the_keystore_template_loads_neither_token_nor_database() -> None:
+    # A package's __init__ is loaded with every module in it, which import-linter leaves out.
+    program = "import sys, issuer.issuance.keystore.template; print(*sys.modules)"
+    command = [sys.executable, "-P", "-c", program]
+    loaded = subprocess.run(
+        command, check=True, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)}
+    ).stdout.split()
+    assert "issuer.issuance.keystore.template" in loaded
+    unwanted = {
+        "hsm",
+        "pkcs11",
+        "sqlalchemy",
+        "psycopg",
+        "litestar",
+        "httpx",
+        "uvicorn",
+        "structlog",
+        "asyncio",
+    }
+    assert unwanted & {name.split(".")[0] for name in loaded} == set()
+
+
 def test_what_is_imported_is_declared() -> None:
     declared = {
         re.split(r"[^\w-]", line)[0]
