@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from api.addresses import SocketRefused, UnixAddress, open_socket
+
+ROOT = Path(__file__).parents[3]
+NOBODY = 65534
+
+
+class Toy:
+    def __init__(self, folder: Path, *, peers: str = "", grace: float = 3) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        self.path = folder / "toy.sock"
+        self.errors = folder / "errors"
+        command = ("-m", "tests.integration.api.toys", "serve", str(self.port), str(self.path))
+        with self.errors.open("w") as errors:
+            self.process = subprocess.Popen(
+                (sys.executable, *command, peers or str(os.getuid()), str(grace)),
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "started\n", self.errors.read_text()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.errors.read_text().splitlines()]
+
+    def raw(self, sent: bytes, *, pause: float = 0) -> bytes:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            connection.sendall(sent)
+            received = b""
+            with contextlib.suppress(ConnectionResetError):
+                while chunk := connection.recv(65536):
+                    received += chunk
+            return received
+
+    def end(self) -> int:
+        self.process.terminate()
+        return self.process.wait(20)
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Iterator[Callable[..., Toy]]:
+    started: list[Toy] = []
+
+    def start(**options: Any) -> Toy:
+        started.append(Toy(tmp_path, **options))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.process.kill()
+        each.process.wait()
+        if each.process.stdout:
+            each.process.stdout.close()
+
+
+def over_unix(path: Path) -> httpx.Client:
+    return httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://localhost")
+
+
+def problem_in(raw: bytes) -> dict[str, Any]:
+    head, _, body = raw.partition(b"\r\n\r\n")
+    assert b"application/problem+json" in head
+    assert b"cache-control: no-store" in head
+    document: dict[str, Any] = json.loads(body)
+    assert head.startswith(f"HTTP/1.1 {document['status']} ".encode())
+    return document
+
+
+def test_several_addresses_are_served_and_end_together(toy: Callable[..., Toy]) -> None:
+    served = toy()
+    with over_unix(served.path) as client:
+        assert client.get("/").text == f"{os.getuid()} 0"
+    response = httpx.post(f"{served.url}/?secret=CANARY-query", content=b"CANARY-body")
+    assert response.text == f"{os.getuid()} 11"
+    assert "server" not in response.headers
+    assert len(response.headers["x-request-id"]) == 16
+    assert served.path.stat().st_mode & 0o777 == 0o660
+    assert served.end() == 0
+    assert served.process.stdout is not None
+    assert served.process.stdout.read() == "stopped\n"
+    assert not served.path.exists()
+    assert [line["event"] for line in served.log()] == ["serving", "request", "request", "stopped"]
+    assert "CANARY" not in served.errors.read_text()
+
+
+def test_a_peer_that_is_not_listed_is_closed_at_once(toy: Callable[..., Toy]) -> None:
+    stranger = NOBODY if os.geteuid() == 0 else None
+    served = toy(peers=str(os.getuid() + 1))
+    served.path.chmod(0o666)
+    for folder in served.path.parents:
+        if folder.stat().st_uid == os.getuid() and folder != Path("/") and "pytest" in str(folder):
+            folder.chmod(0o755)
+    ask = f"""import socket
+with socket.socket(socket.AF_UNIX) as s:
+    s.connect({str(served.path)!r})
+    try:
+        s.sendall(b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+        print(s.recv(100))
+    except OSError:
+        print(b"")
+"""
+    asked = subprocess.run(
+        (sys.executable, "-c", ask), user=stranger, capture_output=True, text=True, cwd="/", check=False
+    )
+    assert asked.stdout == "b''\n", asked.stderr
+    refused = [line for line in served.log() if line["event"] == "peer refused"]
+    assert [line["uid"] for line in refused] == [os.getuid() if stranger is None else stranger]
+
+
+def test_a_listed_peer_is_served(toy: Callable[..., Toy]) -> None:
+    served = toy(peers=f"{os.getuid()},{NOBODY}")
+    with over_unix(served.path) as client:
+        assert client.get("/").status_code == 200
+
+
+def test_what_never_reaches_the_application_is_a_problem_too(toy: Callable[..., Toy]) -> None:
+    served = toy()
+    assert problem_in(served.raw(b"CANARY\r\n\r\n"))["status"] == 400
+    long_header = b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 5000
+    assert problem_in(served.raw(long_header))["code"] == "too-large"
+    long_body = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4000\r\n" + b"a" * 0x4000
+    assert problem_in(served.raw(long_body))["code"] == "too-large"
+
+
+def test_what_escapes_an_application_is_internal_and_logged_with_its_cause(toy: Callable[..., Toy]) -> None:
+    served = toy()
+    response = httpx.get(f"{served.url}/broken")
+    assert (response.status_code, response.json()["code"]) == (500, "internal")
+    assert "CANARY" not in response.text
+    with pytest.raises(httpx.RemoteProtocolError):
+        httpx.get(f"{served.url}/half")
+    failed = [line for line in served.log() if line["event"] == "failed"]
+    assert [line["exception"][0]["message"] for line in failed] == ["CANARY-inside"] * 2
+
+
+def test_a_slow_request_is_closed(toy: Callable[..., Toy]) -> None:
+    served = toy()
+    started = time.monotonic()
+    assert served.raw(b"") == b""
+    assert served.raw(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc") == b""
+    assert time.monotonic() - started < 8
+    assert httpx.get(f"{served.url}/").status_code == 200
+
+
+def test_overload_is_told_with_a_time_to_come_back(toy: Callable[..., Toy]) -> None:
+    served = toy()
+    answers: list[httpx.Response] = []
+    slow = [
+        threading.Thread(target=lambda: answers.append(httpx.get(f"{served.url}/slow"))) for _ in range(5)
+    ]
+    for thread in slow:
+        thread.start()
+    for thread in slow:
+        thread.join()
+    assert sorted(response.status_code for response in answers) == [200, 200, 429, 429, 429]
+    refused = next(response for response in answers if response.status_code == 429)
+    assert refused.json()["code"] == "too-many-requests"
+    assert refused.headers["retry-after"] == "1"
+
+
+def test_what_runs_is_finished_before_the_end(toy: Callable[..., Toy]) -> None:
+    served = toy()
+    answers: list[int] = []
+    asking = threading.Thread(target=lambda: answers.append(httpx.get(f"{served.url}/slow").status_code))
+    asking.start()
+    while not any(connection_established(served.port)):
+        time.sleep(0.01)
+    assert served.end() == 0
+    asking.join()
+    assert answers == [200]
+
+
+def test_the_end_is_bounded(toy: Callable[..., Toy]) -> None:
+    served = toy(grace=1)
+    with socket.create_connection(("127.0.0.1", served.port)) as hanging:
+        hanging.sendall(b"GET /never HTTP/1.1\r\nHost: x\r\n\r\n")
+        while not any(connection_established(served.port)):
+            time.sleep(0.01)
+        started = time.monotonic()
+        served.process.send_signal(signal.SIGINT)
+        served.process.wait(10)
+        assert time.monotonic() - started < 4
+
+
+def connection_established(port: int) -> Iterator[bool]:
+    """Connections whose request the server has read (its receive queue is empty)."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        yield fields[1].endswith(f":{port:04X}") and fields[3] == "01" and fields[4].endswith(":00000000")
+
+
+def test_a_socket_file_left_behind_is_replaced_and_one_in_service_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "sock"
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(path))
+    address = UnixAddress(path=path, peers=frozenset(), mode=0o600)
+    with open_socket(address):
+        assert path.stat().st_mode & 0o777 == 0o600
+        with pytest.raises(SocketRefused, match="being served"), open_socket(address):
+            pass
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+    assert not path.exists()
+
+
+def test_other_files_and_long_paths_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    for path, why in ((tmp_path / "file", "not a socket"), (tmp_path / ("x" * 110), "longer")):
+        with (
+            pytest.raises(SocketRefused, match=why),
+            open_socket(UnixAddress(path=path, peers=frozenset())),
+        ):
+            pass
+    assert (tmp_path / "file").read_text() == "kept"

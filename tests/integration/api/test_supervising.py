@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+class Supervised:
+    def __init__(self, home: Path, *children: str) -> None:
+        self.home = home
+        self.journal = home / "journal"
+        self.process = subprocess.Popen(
+            (sys.executable, "-m", "tests.integration.api.toys", "supervise", home, self.journal, *children),
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": "."},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def wait_for(self, text: str) -> list[str]:
+        said = []
+        assert self.process.stdout is not None
+        while line := self.process.stdout.readline():
+            said.append(line.strip())
+            if text in line:
+                return said
+        raise AssertionError(f"ended after {said}")
+
+    def rest(self) -> list[str]:
+        assert self.process.stdout is not None
+        return self.process.stdout.read().splitlines()
+
+    def notes(self) -> list[dict[str, Any]]:
+        text = self.journal.read_text() if self.journal.exists() else ""
+        return [json.loads(line) for line in text.splitlines()]
+
+    def order(self) -> list[str]:
+        return [f"{note['name']} {note['what']}" for note in self.notes()]
+
+    def pids(self) -> list[int]:
+        return [note["pid"] for note in self.notes() if note["what"] == "begins"]
+
+    def kill_all(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        if self.process.stdout:
+            self.process.stdout.close()
+        until(lambda: not any(map(alive, self.pids())))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def supervised(tmp_path: Path) -> Iterator[Callable[..., Supervised]]:
+    started: list[Supervised] = []
+
+    def start(*children: str) -> Supervised:
+        started.append(Supervised(tmp_path, *children))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.kill_all()
+
+
+def test_processes_start_in_order_once_ready_and_end_in_reverse(
+    supervised: Callable[..., Supervised],
+) -> None:
+    running = supervised("issuer+socket", "web+socket", "mailer")
+    assert [line.split(":")[0] for line in running.wait_for("ready")] == ["issuer", "web", "mailer", "ready"]
+    until(lambda: len(running.order()) == 3)
+    for note in running.notes():
+        assert (note["session"], note["group"]) == (os.getsid(0), os.getpgid(0))
+        assert note["umask"] == "0027"
+    running.process.terminate()
+    assert running.process.wait(20) == 0
+    assert running.order() == [
+        *("issuer begins", "web begins", "mailer begins"),
+        *("mailer ends", "web ends", "issuer ends"),
+    ]
+    assert running.rest() == ["stopped"]
+
+
+def test_a_process_that_dies_is_started_again_later_and_later(supervised: Callable[..., Supervised]) -> None:
+    running = supervised("web+socket")
+    running.wait_for("ready")
+    for restart in (1, 2, 3):
+        os.kill(running.pids()[-1], signal.SIGKILL)
+        assert "ended (SIGKILL)" in running.wait_for("starting it again")[-1]
+        running.wait_for("up")
+        until(lambda restart=restart: len(running.pids()) == restart + 1)  # type: ignore[misc]
+    log = [json.loads(line) for line in (running.home / "web.log").read_text().splitlines()]
+    assert [line["event"] for line in log if line["event"] == "serving"] == ["serving"] * 4
+
+
+def test_a_stubborn_process_is_killed_within_bounds(supervised: Callable[..., Supervised]) -> None:
+    running = supervised("one", "two+stubborn")
+    running.wait_for("ready")
+    until(lambda: len(running.pids()) == 2)
+    started = time.monotonic()
+    running.process.terminate()
+    assert running.process.wait(20) == 0
+    assert time.monotonic() - started < 5
+    assert "two: did not end and was killed" in running.rest()
+    assert "one ends" in running.order()
+
+
+def test_a_second_interrupt_forces_the_end(supervised: Callable[..., Supervised]) -> None:
+    running = supervised("one+stubborn")
+    running.wait_for("ready")
+    until(lambda: len(running.pids()) == 1)
+    os.kill(running.pids()[0], signal.SIGINT)  # Ctrl-C reaches children too, and is not theirs to follow.
+    running.process.send_signal(signal.SIGINT)
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(20) == 0
+    assert running.rest() == ["one: did not end and was killed", "stopped"]
+    assert not alive(running.pids()[0])
+
+
+@pytest.mark.parametrize(
+    ("child", "why"), [("bad+dies", "bad ended at its start (exit status 1)"), ("bad+mute", "did not answer")]
+)
+def test_a_start_that_fails_says_where_to_look_and_leaves_nothing(
+    supervised: Callable[..., Supervised], child: str, why: str
+) -> None:
+    running = subprocess.run(
+        (sys.executable, "-c", FAILING, str(running_home(supervised)), child),
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": "."},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert why in running.stdout
+    assert "bad.log" in running.stdout
+    assert not any(map(alive, map(int, running.stdout.split("pids")[1].split())))
+
+
+FAILING = """
+import dataclasses, sys, pathlib, json
+from tests.integration.api import toys
+from api import processes
+toys.Patience = lambda **given: processes.Patience(**(given | {"start": 5}))
+home = sys.argv[1]
+try:
+    toys.supervise(home, home + "/journal", "first+socket", sys.argv[2])
+except processes.ProcessFailed as error:
+    print(error)
+print("pids", *[json.loads(line)["pid"] for line in pathlib.Path(home, "journal").read_text().splitlines()])
+"""
+
+
+def running_home(supervised: Callable[..., Supervised]) -> Path:
+    running = supervised()
+    running.wait_for("ready")
+    running.process.terminate()
+    running.process.wait(10)
+    return running.home
+
+
+def test_no_child_outlives_a_killed_supervisor(supervised: Callable[..., Supervised]) -> None:
+    running = supervised("issuer+socket", "web", "mailer+socket")
+    running.wait_for("ready")
+    until(lambda: len(running.pids()) == 3)
+    running.process.kill()
+    running.process.wait()
+    until(lambda: not any(map(alive, running.pids())))
+    assert sorted(running.order())[1::2] == ["issuer ends", "mailer ends", "web ends"]
+
+
+def test_one_supervisor_a_home_and_the_next_waits_for_the_last_child(
+    supervised: Callable[..., Supervised],
+) -> None:
+    first = supervised("one+stubborn")
+    first.wait_for("ready")
+    until(lambda: len(first.pids()) == 1)
+    child = first.pids()[0]
+    second = supervised("two")
+    assert second.process.wait(20) != 0
+    assert second.rest() == []
+    first.process.kill()  # Its child ignores the signal that tells it so.
+    first.process.wait()
+    third = supervised("three")
+    time.sleep(0.3)
+    assert third.process.poll() is None
+    assert alive(child)
+    os.kill(child, signal.SIGKILL)
+    third.wait_for("ready")
+    third.process.terminate()
+    assert third.process.wait(20) == 0
+
+
+def test_a_long_log_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from api import processes
+
+    monkeypatch.setattr(processes, "_LOG_MAX", 10)
+    path = tmp_path / "web.log"
+    for text in (b"first first", b"second second", b"third"):
+        with processes._log_file(path) as descriptor:
+            os.write(descriptor, text)
+    assert [entry.read_text() for entry in sorted(tmp_path.iterdir())] == [
+        "third",
+        "second second",
+        "first first",
+    ]
+    assert path.stat().st_mode & 0o777 == 0o640 & ~_umask()
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
