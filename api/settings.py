@@ -37,7 +37,7 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pass
 
 
-class ServerConfig(_Section):
+class ServerConfig(_Section, frozen=True, kw_only=True):
     """Where web and status listen; ``status_port`` 0 is the port after ``port``."""
 
     host: str = "127.0.0.1"
@@ -51,12 +51,12 @@ class ServerConfig(_Section):
         return self.status_port or self.port + 1
 
 
-class DatabaseConfig(_Section):
+class DatabaseConfig(_Section, frozen=True, kw_only=True):
     journey: str = "sqlite:///{home}/data/journey/journey.db"
     registry: str = "sqlite:///{home}/data/registry/registry.db"
 
 
-class HsmSection(_Section):
+class HsmSection(_Section, frozen=True, kw_only=True):
     """One token a purpose, each with its own PIN. No running process opens ``root``."""
 
     root: TokenConfig | None = None
@@ -64,12 +64,12 @@ class HsmSection(_Section):
     status: TokenConfig
 
 
-class LimitsConfig(_Section):
+class LimitsConfig(_Section, frozen=True, kw_only=True):
     calls_per_minute: int = 300
     """Of one professional."""
 
 
-class Settings(_Section):
+class Settings(_Section, frozen=True, kw_only=True):
     home: str
     server: ServerConfig = ServerConfig()
     database: DatabaseConfig = DatabaseConfig()
@@ -143,11 +143,14 @@ def _value(name: str, text: str) -> Any:
 
 
 def _derive(document: dict[str, Any]) -> None:
-    """The demo's certificates name the status port that it serves on."""
-    server = document.get("server", {})
-    if document.get("demo", {}).get("enabled") and "public_url" not in document.get("pki", {}):
-        port = int(server.get("status_port") or 0) or int(server.get("port", 8000)) + 1
-        document.setdefault("pki", {})["public_url"] = f"http://127.0.0.1:{port}"
+    """The demo's certificates name the status port that it serves on; its mails go to its own catcher."""
+    demo, server = document.get("demo", {}), document.get("server", {})
+    if str(demo.get("enabled", False)).lower() != "true":
+        return
+    port = int(server.get("port") or 8000)
+    status_port = int(server.get("status_port") or 0) or port + 1
+    document.setdefault("pki", {}).setdefault("public_url", f"http://127.0.0.1:{status_port}")
+    document.setdefault("mail", {}).setdefault("port", int(demo.get("mailbox_port") or 0) or port + 3)
 
 
 def _fill(value: Any, **places: str) -> Any:

@@ -2,4 +2,12 @@
 
 from hsm import HsmError, KeyReport, Token, TokenConfig, TokenExists, TokenUnavailable, initialise_token
 
-__all__ = ["HsmError", "KeyReport", "Token", "TokenConfig", "TokenExists", "TokenUnavailable", "initialise_token"]
+__all__ = [
+    "HsmError",
+    "KeyReport",
+    "Token",
+    "TokenConfig",
+    "TokenExists",
+    "TokenUnavailable",
+    "initialise_token",
+]

@@ -1,3 +1,9 @@
 from __future__ import annotations
 
-pytest_plugins = ["tests.fixtures.postgres", "tests.fixtures.registries", "tests.fixtures.softhsm"]
+pytest_plugins = [
+    "tests.fixtures.postgres",
+    "tests.fixtures.registries",
+    "tests.fixtures.softhsm",
+    "tests.fixtures.system",
+    "tests.fixtures.world",
+]

@@ -11,8 +11,9 @@ import click
 from api.accounts import Account, AccountsMissing, find_accounts
 from api.cli.output import settings
 from api.demo.layout import Layout
+from api.home_lock import AlreadyRunning
 from api.mounts import NotReachable, closed_folders, open_the_way
-from api.processes import AlreadyRunning, Process, ProcessFailed, Readiness, Supervisor
+from api.processes import Process, ProcessFailed, Readiness, Supervisor
 from api.settings import Settings
 from api.sockets import TcpAddress, UnixAddress
 
@@ -64,7 +65,7 @@ def _processes(configured: Settings, layout: Layout, accounts: dict[str, Account
     }
     names = ["issuer", "publisher", "status", "mailer", "web"]
     if configured.demo.enabled:
-        from api.start.demo import idp_port  # noqa: PLC0415 - only the demo has it
+        from api.start.demo import idp_port
 
         ready["idp"] = Readiness(address=TcpAddress(host=_LOOPBACK, port=idp_port(configured)), path="/")
         names = ["idp", "mailbox", *names]
@@ -94,7 +95,7 @@ def _banner(configured: Settings, layout: Layout, missing: str | None) -> str:
         f"  logs                 {layout.logs}",
     ]
     if configured.demo.enabled:
-        from api.demo.people import PEOPLE  # noqa: PLC0415 - only the demo has it
+        from api.demo.people import PEOPLE
 
         lines += [
             f"  mails land in        {layout.mailbox}",
@@ -114,7 +115,7 @@ def _command(name: str, what: str, module: str, attribute: str) -> click.Command
     @click.command(name=name, help=what)
     @click.pass_context
     def run(context: click.Context) -> None:
-        import importlib  # noqa: PLC0415
+        import importlib
 
         getattr(importlib.import_module(module), attribute)(settings(context, name))
 
@@ -122,7 +123,7 @@ def _command(name: str, what: str, module: str, attribute: str) -> click.Command
 
 
 web = _command("web", "Serve portal and API.", "api.start.web", "main")
-issuer = _command("issuer", "Serve the issuer's sockets; the only process that signs.", "api.start.issuer", "main")
+issuer = _command("issuer", "Serve the issuer's sockets; it alone signs.", "api.start.issuer", "main")
 publisher = _command("publisher", "Publish CRLs and OCSP answers.", "api.start.publisher", "main")
 status = _command("status", "Serve CRLs and OCSP answers.", "api.start.status", "main")
 mailer = _command("mailer", "Send what is in the outbox.", "api.start.mailer", "main")

@@ -17,7 +17,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """bytes travel as base64, datetimes as RFC 3339."""
 
 
-class OrderMessage(Wire):
+class OrderMessage(Wire, frozen=True, kw_only=True):
     request_id: Id
     email: Annotated[str, msgspec.Meta(max_length=320)]
     language: Annotated[str, msgspec.Meta(max_length=8)]
@@ -30,20 +30,20 @@ class OrderMessage(Wire):
     accepted_at: datetime
 
 
-class CollectMessage(Wire):
+class CollectMessage(Wire, frozen=True, kw_only=True):
     part: Literal["password", "keystore"]
     recipient: PublicKey
 
 
-class DeactivateMessage(Wire):
+class DeactivateMessage(Wire, frozen=True, kw_only=True):
     reason: DeactivationReason
 
 
-class StoreMessage(Wire):
+class StoreMessage(Wire, frozen=True, kw_only=True):
     store_id: str
     status: str
 
 
-class SealedMessage(Wire):
+class SealedMessage(Wire, frozen=True, kw_only=True):
     store_id: str
     ciphertext: bytes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import structlog
 
 from api.internal.client import IssuerUnreachable
@@ -63,7 +65,7 @@ def order_store(steps: Steps, person: Person, request: JourneyRequest) -> Journe
     return latest
 
 
-def _withdraw(steps: Steps, request: JourneyRequest, event: RequestEvent, **values: object) -> None:
+def _withdraw(steps: Steps, request: JourneyRequest, event: RequestEvent, **values: Any) -> None:
     try:
         with steps.database.write() as connection:
             records.move(

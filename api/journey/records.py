@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -206,7 +207,7 @@ def purge(connection: Connection, before: datetime, now: datetime) -> int:
     return removed
 
 
-def shown(identity: Identity) -> dict[str, object]:
+def shown(identity: Identity) -> dict[str, Any]:
     """What the person is shown of themselves and confirms (R9)."""
     return {
         "given_name": identity.given_name,

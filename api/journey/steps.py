@@ -7,6 +7,7 @@ the same (R14): a request is first brought up to what the registry says of its s
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
@@ -98,7 +99,7 @@ class Steps:
                 return records.find(connection, request.id, request.ehealth_id)
         return self.synchronise(moved)
 
-    def _outcome(self, request: JourneyRequest) -> tuple[RequestEvent | None, dict[str, object]]:
+    def _outcome(self, request: JourneyRequest) -> tuple[RequestEvent | None, dict[str, Any]]:
         if request.state not in (RequestState.GENERATING, RequestState.READY):
             return None, {}
         with self.registry.read() as connection:

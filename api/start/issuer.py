@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import msgspec
 from cryptography import x509
 
 from api import logs, walls
@@ -19,8 +20,9 @@ from issuer.identity.keys import provider_keys
 from issuer.issuance.authority import Authority
 from issuer.issuance.holding import Holdings
 from issuer.issuance.issuing import Issuance
+from issuer.issuance.keys import public_key
 from issuer.issuance.keystore.workshop import Workshop
-from issuer.issuance.profiles import load_profiles
+from issuer.issuance.profiles import TemplateMaker, load_profiles
 from issuer.issuance.reaper import Reaper
 from issuer.registry.database import Database
 from issuer.tokens import Token
@@ -36,18 +38,18 @@ def main(settings: Settings) -> None:
     clock, random = system_clock, system_random
     layout = Layout(settings.home_path)
     workshop = Workshop(settings.keystore, random)
-    confinement = workshop.start()
-    log.info("worker-confinement", **confinement.as_dict())
+    shown = msgspec.to_builtins(workshop.start())
+    log.info("worker-confinement", **shown)
     token = Token.open(settings.hsm.issuing, settings.hsm.issuing.read_pin())
     authority = open_authority(token, layout, clock)
-    profiles = load_profiles(settings.pki, clock=clock, random=random)
+    profiles = load_profiles(settings.pki, now=clock(), random=random)
     database = Database(settings.database.registry, channel="registry", pool_size=16)
     keys = provider_keys(settings.identity, clock)
     verifier = AssertionVerifier(settings.identity, keys, clock, allow_simulated=settings.demo.enabled)
     issuance = Issuance(
         database=database,
         authority=authority,
-        profiles=profiles,
+        maker=TemplateMaker(profiles.professional, authority.issuer, random),
         workshop=workshop,
         key_type=settings.keystore.key_type,
         config=settings.issuance,
@@ -63,7 +65,7 @@ def main(settings: Settings) -> None:
             "registry-database": reads(database),
             "token": authority.probe,
         },
-        shown={"walls": standing.as_dict(), "worker-confinement": confinement.as_dict()},
+        shown={"walls": standing.as_dict(), "worker_confinement": shown},
     )
     stop = threading.Event()
     reaping = threading.Thread(target=reaper.run, args=(stop,), daemon=True)
@@ -87,5 +89,5 @@ def open_authority(token: Token, layout: Layout, clock: Clock) -> Authority:
         x509.load_der_x509_certificate((layout.pki / name).read_bytes())
         for name in ("issuing.cer", "root.cer")
     )
-    key = token.private_key("issuing", certificate.public_key())
+    key = token.private_key("issuing", public_key(certificate.public_key()))
     return Authority.open("issuing", certificate, key, (root,), now=clock())

@@ -23,6 +23,9 @@ class Language(StrEnum):
     ENGLISH = "en"
 
 
+_TAGS = frozenset(Language)
+
+
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     title: str
     body: str
@@ -91,7 +94,7 @@ def choose_language(accept_language: str | None) -> Language:
             weight = float(parameter.strip().removeprefix("q=")) if parameter.strip() else 1.0
         except ValueError:
             continue
-        if primary in Language and weight > best_weight:
+        if primary in _TAGS and weight > best_weight:
             best, best_weight = Language(primary), weight
     return best
 

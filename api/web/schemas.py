@@ -21,60 +21,60 @@ class Out(msgspec.Struct, frozen=True, kw_only=True):
     pass
 
 
-class StartIn(In):
+class StartIn(In, frozen=True, kw_only=True):
     """Nothing to say: who asks is in the assertion."""
 
 
-class TermsIn(In):
+class TermsIn(In, frozen=True, kw_only=True):
     version: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
-class EmailIn(In):
+class EmailIn(In, frozen=True, kw_only=True):
     email: Annotated[str, msgspec.Meta(max_length=1024)]
     keystore_profile: Literal["modern", "legacy"] = "modern"
 
 
-class VerificationIn(In):
+class VerificationIn(In, frozen=True, kw_only=True):
     code: Annotated[str, msgspec.Meta(max_length=64)]
 
 
-class DeactivationIn(In):
+class DeactivationIn(In, frozen=True, kw_only=True):
     reason: DeactivationReason
     confirm: bool = False
 
 
-class GateOut(Out):
+class GateOut(Out, frozen=True, kw_only=True):
     code: str
     satisfied: bool
     message: str
 
 
-class EligibilityOut(Out):
+class EligibilityOut(Out, frozen=True, kw_only=True):
     eligible: bool
     gates: list[GateOut]
 
 
-class SectionOut(Out):
+class SectionOut(Out, frozen=True, kw_only=True):
     title: str
     body: str
 
 
-class TermsOut(Out):
+class TermsOut(Out, frozen=True, kw_only=True):
     version: str
     language: str
     sections: list[SectionOut]
 
 
-class ReasonOut(Out):
+class ReasonOut(Out, frozen=True, kw_only=True):
     code: DeactivationReason
     label: str
 
 
-class ReasonsOut(Out):
+class ReasonsOut(Out, frozen=True, kw_only=True):
     items: list[ReasonOut]
 
 
-class IdentityOut(Out):
+class IdentityOut(Out, frozen=True, kw_only=True):
     given_name: str
     family_name: str
     ehealth_id: str
@@ -82,7 +82,7 @@ class IdentityOut(Out):
     profession_label: str | None
 
 
-class RequestOut(Out):
+class RequestOut(Out, frozen=True, kw_only=True):
     id: str
     state: RequestState
     identity: IdentityOut
@@ -97,16 +97,16 @@ class RequestOut(Out):
     allowed_actions: list[str]
 
 
-class VerificationOut(Out):
+class VerificationOut(Out, frozen=True, kw_only=True):
     request: RequestOut
     delivery_token: str
 
 
-class PasswordOut(Out):
+class PasswordOut(Out, frozen=True, kw_only=True):
     password: str
 
 
-class StoreOut(Out):
+class StoreOut(Out, frozen=True, kw_only=True):
     id: str
     status: StoreStatus
     serial_number: str | None
@@ -124,7 +124,7 @@ class StoreOut(Out):
     days_left: int | None
 
 
-class StoresOut(Out):
+class StoresOut(Out, frozen=True, kw_only=True):
     items: list[StoreOut]
 
 

@@ -16,7 +16,6 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
 
 import structlog
 from cryptography.hazmat.primitives import hashes
@@ -30,8 +29,12 @@ from issuer.identity.identity import Identity
 from issuer.issuance.authority import Authority
 from issuer.issuance.config import IssuanceConfig
 from issuer.issuance.ending import ISSUING, end_store
-from issuer.issuance.keystore.workshop import KeystoreOrder, Workshop, WorkshopError
-from issuer.issuance.profiles import Profiles
+from issuer.issuance.keystore.errors import WorkshopError
+from issuer.issuance.keystore.keypairs import KeyType
+from issuer.issuance.keystore.messages import KeystoreOrder
+from issuer.issuance.keystore.pkcs12 import Profile as KeystoreProfile
+from issuer.issuance.keystore.workshop import Workshop
+from issuer.issuance.profiles import TemplateMaker
 from issuer.issuance.subjects import Subject
 from issuer.registry import outbox, stores
 from issuer.registry.database import Database
@@ -54,7 +57,7 @@ class Order:
     request_id: str
     email: str
     language: str
-    keystore_profile: Literal["modern", "legacy"]
+    keystore_profile: KeystoreProfile
     recipient: bytes
     terms: AcceptedTerms
     terms_accepted_at: datetime
@@ -70,16 +73,16 @@ class Issuance:
         *,
         database: Database,
         authority: Authority,
-        profiles: Profiles,
+        maker: TemplateMaker,
         workshop: Workshop,
-        key_type: str,
+        key_type: KeyType,
         config: IssuanceConfig,
         clock: Clock,
         random: RandomBytes,
     ) -> None:
         self._database = database
         self._authority = authority
-        self._profiles = profiles
+        self._maker = maker
         self._workshop = workshop
         self._key_type = key_type
         self._config = config
@@ -201,11 +204,11 @@ class Issuance:
         if self._clock() >= bound:
             raise WrongState("waited past its bound")
         order = KeystoreOrder(
-            key_type=store.key_type,
+            key_type=self._key_type,
             recipient=store.recipient,
             context=sealing_context(store.request_id, store.id),
             friendly_name=f"myCert {store.ehealth_id}",
-            profile=store.keystore_profile,
+            profile="legacy" if store.keystore_profile == "legacy" else "modern",
             chain=[self._authority.certificate_der],
         )
         with self._workshop.open(order) as job:

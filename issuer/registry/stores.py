@@ -310,3 +310,23 @@ def _compare_and_set(connection: Connection, *conditions: sa.ColumnElement[bool]
         raise ActiveStoreExists from None
     if changed != 1:
         raise WrongState("the store has changed since it was read")
+
+
+def search(
+    connection: Connection,
+    *,
+    ehealth_id: str | None = None,
+    serial: str | None = None,
+    status: StoreStatus | None = None,
+    limit: int = 100,
+) -> list[Store]:
+    """For officers and support: newest first."""
+    query = sa.select(*_COLUMNS).order_by(stores.c.created_at.desc(), stores.c.id).limit(limit)
+    for column, value in (
+        (stores.c.ehealth_id, ehealth_id),
+        (stores.c.serial, serial),
+        (stores.c.status, status),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    return [_store(row) for row in connection.execute(query)]

@@ -1,0 +1,39 @@
+"""``mycert crl``: an emergency CRL now, and whether what is published is what the registry says."""
+
+from __future__ import annotations
+
+import click
+
+from api.cli.officer import OfficerClient
+from api.cli.output import Found, answer, settings, table
+from api.internal.officer_app import CrlMessage
+from api.start.published import compare_published
+
+
+@click.group()
+def crl() -> None:
+    """Certificate revocation lists."""
+
+
+@crl.command()
+@click.option("--authority", default="issuing", show_default=True)
+@click.option("--dry-run", is_flag=True, help="Say what would be done.")
+@click.pass_context
+def issue(context: click.Context, authority: str, dry_run: bool) -> None:
+    """Sign a fresh CRL now, through the issuer. (The root's comes from a ceremony.)"""
+    if dry_run:
+        answer(context, {"authority": authority, "number": None}, f"would issue a CRL of {authority}")
+        return
+    issued = OfficerClient(context).post(f"/crls/{authority}", None, CrlMessage)
+    answer(context, issued, f"CRL number {issued.number} of {issued.authority} issued")
+
+
+@crl.command()
+@click.pass_context
+def verify(context: click.Context) -> None:
+    """Compare registry, CRL and OCSP answers. Exit status 1 for a difference."""
+    differences = compare_published(settings(context))
+    rows = [{"where": place, "difference": what} for place, what in differences]
+    answer(context, {"differences": rows}, table(rows, ["where", "difference"]) if rows else "no difference")
+    if rows:
+        raise Found("what is published differs from the registry")

@@ -1,0 +1,131 @@
+"""Everything the demo needs, made once: configuration, tokens, ceremony, databases, keys."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from api.accounts import AccountsMissing, find_accounts
+from api.cli.db import upgrade_all
+from api.demo import idp
+from api.demo.layout import Layout
+from api.settings import Settings, load
+from issuer.ceremony.demo import run_demo_ceremony
+from issuer.clock import system_clock, system_random
+from issuer.identity import SIMULATED_ISSUER
+
+_CHECKOUT = Path(__file__).parents[2]
+TOKEN_LABELS = {"root": "myCert root", "issuing": "myCert issuing", "status": "myCert status"}
+
+_CONFIG = """\
+# Made by `mycert demo setup`. Not for production: the identity provider is simulated.
+
+[identity]
+issuer = "{issuer}"
+audience = "mycert"
+jwks_file = "{{home}}/idp/jwks.json"
+max_auth_age = 7200
+
+[hsm.root]
+module = "{module}"
+label = "myCert root"
+pin_file = "{{home}}/secrets/root.pin"
+lock_file = "{{home}}/run/locks/root.lock"
+environment = {{ SOFTHSM2_CONF = "{{home}}/softhsm2.conf" }}
+
+[hsm.issuing]
+module = "{module}"
+label = "myCert issuing"
+pin_file = "{{home}}/secrets/issuing.pin"
+lock_file = "{{home}}/run/locks/issuing.lock"
+environment = {{ SOFTHSM2_CONF = "{{home}}/softhsm2.conf" }}
+
+[hsm.status]
+module = "{module}"
+label = "myCert status"
+pin_file = "{{home}}/secrets/status.pin"
+lock_file = "{{home}}/run/locks/status.lock"
+environment = {{ SOFTHSM2_CONF = "{{home}}/softhsm2.conf" }}
+
+[issuance]
+per_person_hour = 300
+
+[journey]
+code_key_file = "{{home}}/secrets/code.key"
+resend_pause = 5
+sends_per_request = 20
+sends_per_hour = 100
+
+[limits]
+calls_per_minute = 1200
+
+[mail]
+host = "127.0.0.1"
+security = "none"
+sender = "myCert <mycert@demo.invalid>"
+
+[demo]
+enabled = true
+"""
+
+_MODULES = (
+    "/usr/lib/softhsm/libsofthsm2.so",
+    "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+    "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
+)
+
+
+def prepare(home: Path, say: Callable[[str], None]) -> Settings:
+    """Raises whatever a step raises; what was made before it stays and is found by the next run."""
+    layout = Layout(home)
+    layout.create()
+    if not layout.config.exists():
+        say("writing the demo's configuration")
+        _write(layout.config, _CONFIG.format(issuer=SIMULATED_ISSUER, module=_softhsm()).encode(), 0o640)
+    if not layout.key("code").exists():
+        _write(layout.key("code"), system_random(32).hex().encode(), 0o600)
+    idp.create_provider(home)
+    settings = load()
+    fresh = not (layout.pki / "root.crl").exists()
+    if fresh:
+        say("making three SoftHSM tokens: root, issuing, status")
+        subprocess.run(
+            [str(_CHECKOUT / "scripts" / "softhsm_init.sh")],
+            check=True,
+            env={
+                **os.environ,
+                "MYCERT_HOME": str(home),
+                "MYCERT_COMMAND": str(Path(sys.executable).parent / "mycert"),
+            },
+            stdout=subprocess.DEVNULL,
+        )
+        say("key ceremony: root CA, issuing CA, OCSP signer")
+        run_demo_ceremony(settings, layout.pki, system_clock, system_random, say)
+    upgrade_all(settings)
+    try:
+        find_accounts()
+    except AccountsMissing:
+        return settings
+    layout.apply_owners(TOKEN_LABELS)
+    return settings
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    """Whole or not at all: a crash leaves no half-written key or configuration behind."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.rename(path)
+
+
+def _softhsm() -> str:
+    for module in _MODULES:
+        if Path(module).exists():
+            return module
+    raise FileNotFoundError("SoftHSM's module is not installed (package softhsm2)")

@@ -1,0 +1,123 @@
+"""The issuer's door for officers: search and revoke stores, have a CRL made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from litestar import Litestar, get, post
+from litestar.di import Provide
+from litestar.status_codes import HTTP_200_OK
+
+from api.internal.wire import Wire
+from api.problems import exception_handlers
+from issuer.issuance.officers import OfficerDesk
+from issuer.registry.stores import Store
+from policies.lifecycle import StoreStatus
+from policies.reasons import RevocationReason
+
+
+class StoreRecord(Wire, frozen=True, kw_only=True):
+    """What officers and support see of a store: never a secret, for the registry holds none."""
+
+    id: str
+    status: str
+    ehealth_id: str
+    given_name: str
+    family_name: str
+    profession_code: str
+    email: str
+    serial_number: str | None
+    sha256_fingerprint: str | None
+    key_type: str
+    keystore_profile: str
+    created_at: datetime
+    not_before: datetime | None
+    not_after: datetime | None
+    ended_at: datetime | None
+    ended_by: str | None
+    reason: str | None
+    delivered: bool
+
+
+class StoreRecords(Wire, frozen=True, kw_only=True):
+    items: list[StoreRecord]
+
+
+class RevokeMessage(Wire, frozen=True, kw_only=True):
+    store_ids: Annotated[list[str], msgspec.Meta(min_length=1, max_length=1000)]
+    reason: RevocationReason
+    officer: Annotated[str, msgspec.Meta(min_length=1, max_length=48, pattern=r"^[\w.@-]+$")]
+    dry_run: bool = False
+
+
+class CrlMessage(Wire, frozen=True, kw_only=True):
+    authority: str
+    number: int
+
+
+def record_of(store: Store) -> StoreRecord:
+    return StoreRecord(
+        id=store.id,
+        status=store.status,
+        ehealth_id=store.ehealth_id,
+        given_name=store.given_name,
+        family_name=store.family_name,
+        profession_code=store.profession_code,
+        email=store.email,
+        serial_number=store.serial,
+        sha256_fingerprint=store.sha256_fingerprint,
+        key_type=store.key_type,
+        keystore_profile=store.keystore_profile,
+        created_at=store.created_at,
+        not_before=store.not_before,
+        not_after=store.not_after,
+        ended_at=store.ended_at,
+        ended_by=store.ended_by,
+        reason=store.reason,
+        delivered=store.delivered_at is not None,
+    )
+
+
+@get("/stores", sync_to_thread=True)
+def search(
+    desk: OfficerDesk,
+    ehealth_id: str | None = None,
+    serial: str | None = None,
+    status: StoreStatus | None = None,
+    limit: int = 100,
+) -> StoreRecords:
+    found = desk.search(ehealth_id=ehealth_id, serial=serial, status=status, limit=max(1, min(limit, 10_000)))
+    return StoreRecords(items=[record_of(store) for store in found])
+
+
+@get("/stores/{store_id:str}", sync_to_thread=True)
+def show(desk: OfficerDesk, store_id: str) -> StoreRecord:
+    return record_of(desk.show(store_id))
+
+
+@post("/revocations", status_code=HTTP_200_OK, sync_to_thread=True)
+def revoke(desk: OfficerDesk, data: RevokeMessage) -> StoreRecords:
+    ended = desk.revoke(data.store_ids, data.reason, data.officer, dry_run=data.dry_run)
+    return StoreRecords(items=[record_of(store) for store in ended])
+
+
+@post("/crls/{authority:str}", status_code=HTTP_200_OK, sync_to_thread=True)
+def issue_crl(authority: str, issue: Callable[[str], int]) -> CrlMessage:
+    return CrlMessage(authority=authority, number=issue(authority))
+
+
+def build_officer_app(*, desk: OfficerDesk, issue_crl_of: Callable[[str], int]) -> Litestar:
+    """The application behind ``run/issuer-officer``; ``issue_crl_of`` raises NotFound for no authority."""
+    return Litestar(
+        route_handlers=[search, show, revoke, issue_crl],
+        dependencies={
+            "desk": Provide(lambda: desk, sync_to_thread=False),
+            "issue": Provide(lambda: issue_crl_of, sync_to_thread=False),
+        },
+        exception_handlers=exception_handlers(),
+        openapi_config=None,
+        logging_config=None,
+    )
