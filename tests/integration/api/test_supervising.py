@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from api.accounts import own_account
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -190,6 +192,30 @@ def test_no_child_outlives_a_killed_supervisor(supervised: Callable[..., Supervi
     running.process.wait()
     until(lambda: not any(map(alive, running.pids())))
     assert sorted(running.order())[1::2] == ["issuer ends", "mailer ends", "web ends"]
+
+
+def test_as_root_each_process_has_its_user_and_still_ends_with_a_killed_supervisor(
+    supervised: Callable[..., Supervised], tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o777)  # pytest's folders above it are closed to others, which is the case in question.
+    (tmp_path / "journal").touch()
+    (tmp_path / "journal").chmod(0o666)
+    running = supervised("issuer+user", "web+user")
+    running.wait_for("ready")
+    until(lambda: len(running.pids()) == 2)
+    accounts = {name: own_account(name) for name in ("issuer", "web")}
+    with_users = os.geteuid() == 0 and all(accounts.values())
+    for note in running.notes():
+        account = accounts[note["name"]]
+        assert note["uid"] == (account.uid if with_users and account else os.getuid())
+        log = running.home / f"{note['name']}.log"
+        until(lambda log=log: "walls" in log.read_text())  # type: ignore[misc]
+        users = json.loads(log.read_text().splitlines()[0])["users"]
+        assert users == "in force" if with_users else users.startswith("missing: ")
+        assert log.stat().st_uid == os.getuid()
+    running.process.kill()
+    running.process.wait()
+    until(lambda: not any(map(alive, running.pids())))
 
 
 def test_one_supervisor_a_home_and_the_next_waits_for_the_last_child(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from api import logs, walls
+from api.accounts import settle_users
 from api.addresses import TcpAddress, UnixAddress
 from api.processes import Patience, Process, Readiness, Supervisor
 from api.sockets import Limits, Listener, run
@@ -69,8 +70,9 @@ def serve(port: str, path: str, peers: str, grace: str) -> None:
 
 def child(name: str, journal: str, socket: str = "", stubborn: str = "") -> None:
     """A supervised process: notes its beginning and its end, and answers on its socket where it has one."""
-    walls.enter(name)
+    standing = walls.enter(name)
     logs.configure(name)
+    logs.get_logger().info("walls", **standing.as_dict())
     if stubborn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     note(journal, "begins", name)
@@ -107,15 +109,19 @@ def note(journal: str, what: str, name: str) -> None:
 
 
 def supervise(home: str, journal: str, *children: str) -> None:
-    """Supervise toys; each is NAME, NAME+stubborn, NAME+socket or NAME+dies."""
+    """Supervise toys; each is NAME, NAME+stubborn, NAME+socket, NAME+dies, NAME+mute or NAME+user."""
     logs.configure("serve")
     base = Path(home)
+    users = settle_users(base) if any(entry.endswith("+user") for entry in children) else None
 
     def spec(entry: str) -> Process:
         name, _, kind = entry.partition("+")
         toy = (sys.executable, "-m", "tests.integration.api.toys")
         socket = base / f"{name}.sock"
         ready = Readiness(address=UnixAddress(path=socket, peers=frozenset()), path="/")
+        if kind == "user":
+            account = users.accounts.get(name) if users else None
+            return Process(name=name, argv=(*toy, "child", name, journal), account=account)
         if kind == "dies":
             return Process(name=name, argv=(sys.executable, "-c", "raise SystemExit('reason')"), ready=ready)
         if kind == "socket":
@@ -136,6 +142,7 @@ def supervise(home: str, journal: str, *children: str) -> None:
         log=lambda name: base / f"{name}.log",
         say=say,
         on_ready=lambda: say("ready"),
+        users_missing=users.missing if users else None,
         patience=patience,
     ).run()
 
