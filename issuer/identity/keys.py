@@ -162,14 +162,12 @@ class KeyRing:
 
     def find(self, kid: str | None, algorithm: str) -> ECKey | RSAKey:
         """The key an assertion names. Raises AssertionRefused or ProviderKeysUnavailable."""
-        if self._source.changed():
-            self._load(lambda: not self._source.changed())
-        elif self._loaded_at is None or self._clock() - self._loaded_at >= self._refresh:
-            self._load(self._tried_lately)
+        self._follow()
         found = self._select(kid, algorithm)
         if not found:
-            # Perhaps the provider has rotated. Rate-limited, so that forged key names cost it nothing.
-            self._load(self._tried_lately)
+            # Perhaps the provider has rotated. Rate-limited, so that forged key names cost it nothing;
+            # and whoever names an unknown key waits for a fetch that is under way, which may bring it.
+            self._load(self._tried_lately, wait=True)
             found = self._select(kid, algorithm)
         if len(found) != 1:
             raise AssertionRefused(
@@ -178,11 +176,22 @@ class KeyRing:
         return found[0].key
 
     def available(self) -> bool:
-        """For the health check: keys are there, and not older than they may be."""
+        """For the health check: keys are there, and not older than they may be. Fetches when it is time."""
+        self._follow()
+        return self._in_time()
+
+    def _in_time(self) -> bool:
         return self._loaded_at is not None and self._clock() - self._loaded_at < self._keep
 
+    def _follow(self) -> None:
+        first = self._loaded_at is None
+        if self._source.changed():
+            self._load(lambda: not self._source.changed(), wait=first)
+        elif self._loaded_at is None or self._clock() - self._loaded_at >= self._refresh:
+            self._load(self._tried_lately, wait=first)
+
     def _select(self, kid: str | None, algorithm: str) -> list[ProviderKey]:
-        if not self.available():
+        if not self._in_time():
             raise ProviderKeysUnavailable("no keys of the identity provider")
         fitting = [key for key in self._keys if key.fits(algorithm)]
         # An assertion that names no key is believed only where there is no choice (RFC 7515 4.1.4).
@@ -191,8 +200,8 @@ class KeyRing:
     def _tried_lately(self) -> bool:
         return self._tried_at is not None and self._clock() - self._tried_at < self._retry
 
-    def _load(self, needless: Callable[[], bool]) -> None:
-        if not self._lock.acquire(blocking=self._loaded_at is None):
+    def _load(self, needless: Callable[[], bool], *, wait: bool = False) -> None:
+        if not self._lock.acquire(blocking=wait):
             return
         try:
             if needless():

@@ -221,6 +221,48 @@ def test_a_slow_refresh_holds_nobody_up(provider, clock):
     slow.join()
 
 
+def test_who_names_a_new_key_waits_for_the_fetch_that_brings_it(provider, clock):
+    fetching, release, found = threading.Event(), threading.Event(), []
+    old = json.dumps(provider.jwks()).encode()
+    rotate(provider, "key-2")
+    new = json.dumps(provider.jwks()).encode()
+
+    class Slow:
+        answers = iter([old, new])
+
+        def changed(self) -> bool:
+            return False
+
+        def load(self) -> bytes:
+            answer = next(self.answers)
+            if answer == new:
+                fetching.set()
+                assert release.wait(10)
+            return answer
+
+    ring = KeyRing(Slow(), clock, refresh=300, retry=10, keep=86_400)
+    assert ring.available()
+    clock.advance(300)
+    threads = [threading.Thread(target=lambda: found.append(ring.find("key-2", "ES256"))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    assert fetching.wait(10)
+    release.set()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+
+
+def test_health_fetches_by_itself(provider, site, clock, config):
+    keys = provider_keys(config, clock)
+    site.status = 503
+    assert not keys.available()
+    publish(site, provider.jwks())
+    assert not keys.available(), "asked a moment ago"
+    clock.advance(10)
+    assert keys.available()
+
+
 # --- which keys count ---------------------------------------------------------------------------
 
 
