@@ -19,6 +19,18 @@ from issuer.registry.database import Database
 POLL_SECONDS = 0.02
 
 
+def connect(database: Database) -> psycopg.Connection:
+    """A PostgreSQL connection outside the pool, that finds out within seconds when its server is gone."""
+    return psycopg.connect(
+        database.url.set(drivername="postgresql").render_as_string(hide_password=False),
+        autocommit=True,
+        connect_timeout=5,
+        keepalives_idle=5,
+        keepalives_interval=2,
+        keepalives_count=3,
+    )
+
+
 class Changes:
     """``wait(timeout)`` returns True when somebody committed since the last call, else False.
 
@@ -87,10 +99,7 @@ class Changes:
 
     def _wait_postgresql(self, timeout: float) -> bool:
         if self._listener is None:
-            url = self._database.url.set(drivername="postgresql")
-            self._listener = psycopg.connect(
-                url.render_as_string(hide_password=False), autocommit=True, connect_timeout=5
-            )
+            self._listener = connect(self._database)
             self._listener.execute(f"LISTEN {self._database.channel}".encode())
             return True
         remaining = timeout

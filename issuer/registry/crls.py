@@ -28,13 +28,14 @@ class CrlContent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedCrl:
+    """What is known of a published CRL without reading it: it may be large."""
+
     authority: str
     number: int
     this_update: datetime
     next_update: datetime
     entries: int
     covers: int
-    crl: bytes
 
 
 def content(connection: Connection, authority: str, not_expired_at: datetime) -> CrlContent:
@@ -107,9 +108,7 @@ def current(connection: Connection, authority: str) -> PublishedCrl | None:
     return None if row is None else PublishedCrl(**row._mapping)
 
 
-def current_number(connection: Connection, authority: str) -> int | None:
-    """What a follower asks first: a CRL may be large, its number is not."""
-    query = sa.select(sa.func.max(crls.c.number)).where(
-        crls.c.authority == authority, crls.c.crl.is_not(None)
-    )
+def read(connection: Connection, authority: str, number: int) -> bytes | None:
+    """The DER of a published CRL; None where a newer one has taken its place."""
+    query = sa.select(crls.c.crl).where(crls.c.authority == authority, crls.c.number == number)
     return connection.execute(query).scalar()

@@ -1,0 +1,188 @@
+"""The status responder (RFC 6960, 9654, 9919; R21, R28): bare ASGI, no key, nothing to write.
+
+What it cannot vouch for it does not say: an answer past its nextUpdate, or a registry that
+was not followed for too long, becomes ``tryLater``, and a CRL 503.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from api.status.config import StatusConfig
+from api.status.documents import CERTIFICATE, Document
+from api.status.follower import Follower
+from api.status.http import (
+    ALLOW_READING,
+    READING,
+    Receive,
+    Scope,
+    Send,
+    refuse,
+    send_document,
+    send_uncached,
+)
+from api.status.index import Index
+from api.status.live import Live
+from api.status.ocsp import Ocsp
+from issuer.clock import Clock
+from issuer.registry.database import Database
+
+AUTHORITY = "issuing"
+_JSON = b"application/json"
+
+
+def build_status_app(
+    *,
+    config: StatusConfig,
+    database: Database,
+    pki: Path,
+    publisher_socket: Path,
+    clock: Clock,
+    shown: Mapping[str, Any] | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> StatusApp:
+    """``database`` read-only; ``pki`` holds root.cer, issuing.cer, root.crl. Raises OSError, ValueError."""
+    index = Index(config, monotonic)
+    certificates = {
+        name: x509.load_der_x509_certificate((pki / f"{name}.cer").read_bytes())
+        for name in ("root", AUTHORITY)
+    }
+    follower = Follower(
+        database=database,
+        index=index,
+        config=config,
+        clock=clock,
+        authority=AUTHORITY,
+        root_crl=pki / "root.crl",
+    )
+    return StatusApp(
+        config=config,
+        index=index,
+        follower=follower,
+        live=Live(str(publisher_socket), config),
+        certificates=certificates,
+        clock=clock,
+        shown=shown or {},
+    )
+
+
+class StatusApp:
+    """The follower's thread lives between the ASGI lifespan's start-up and shut-down."""
+
+    def __init__(
+        self,
+        *,
+        config: StatusConfig,
+        index: Index,
+        follower: Follower,
+        live: Live,
+        certificates: Mapping[str, x509.Certificate],
+        clock: Clock,
+        shown: Mapping[str, Any],
+    ) -> None:
+        self._config = config
+        self._index = index
+        self._follower = follower
+        self._live = live
+        self._clock = clock
+        self._shown = shown
+        self._stop = threading.Event()
+        self._ocsp = Ocsp(config=config, index=index, live=live, issuer=certificates[AUTHORITY], clock=clock)
+        self._certificates = {
+            f"/pki/ca/{name}.cer": Document(
+                certificate.public_bytes(Encoding.DER),
+                content_type=CERTIFICATE,
+                this_update=certificate.not_valid_before_utc,
+                next_update=None,
+                max_age=config.max_age_final,
+            )
+            for name, certificate in certificates.items()
+        }
+        self._crl_names = {f"/pki/crl/{name}.crl": name for name in certificates}
+        self._metrics_from = [ipaddress.ip_network(network) for network in config.metrics_from]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        path = scope["path"]
+        if path.startswith("/pki/ocsp"):
+            await self._ocsp(scope, receive, send)
+        elif path in self._crl_names:
+            crl = self._index.crls.get(self._crl_names[path])
+            await self._document(scope, send, crl if self._index.vouches else None)
+        elif path in self._certificates:
+            await self._document(scope, send, self._certificates[path])
+        else:
+            await self._own(scope, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        follower = threading.Thread(target=self._follower.run, args=(self._stop,), name="follower")
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                follower.start()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                self._stop.set()
+                await asyncio.to_thread(follower.join)
+                await self._live.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _document(self, scope: Scope, send: Send, document: Document | None) -> None:
+        now = self._clock().timestamp()
+        if scope["method"] not in READING:
+            await refuse(send, "method-not-allowed", ALLOW_READING)
+        elif document is None or not document.fresh(now):
+            await refuse(send, "ca-unavailable")
+        else:
+            await send_document(send, document, now, list(scope["headers"]))
+
+    async def _own(self, scope: Scope, send: Send) -> None:
+        path = scope["path"]
+        if path not in ("/health/live", "/health/ready", "/metrics") or not self._shows(path, scope):
+            await refuse(send, "not-found")
+        elif scope["method"] not in READING:
+            await refuse(send, "method-not-allowed", ALLOW_READING)
+        elif path == "/metrics":
+            await send_uncached(send, 200, CONTENT_TYPE_LATEST.encode(), generate_latest())
+        elif path == "/health/live":
+            await send_uncached(send, 200, _JSON, b'{"status":"live"}')
+        else:
+            checks = self.checks()
+            ready = all(result == "ok" for result in checks.values())
+            body = {"status": "ready" if ready else "not-ready", "checks": checks, **self._shown}
+            body["publisher"] = {True: "reachable", False: "unreachable", None: "not asked yet"}[
+                self._live.reachable
+            ]
+            await send_uncached(send, 200 if ready else 503, _JSON, msgspec.json.encode(body))
+
+    def _shows(self, path: str, scope: Scope) -> bool:
+        """/metrics is for the inside; a Unix socket has no client address."""
+        client = scope.get("client")
+        if path != "/metrics" or client is None:
+            return True
+        address = ipaddress.ip_address(client[0])
+        return any(address in network for network in self._metrics_from)
+
+    def checks(self) -> dict[str, str]:
+        now = self._clock().timestamp()
+        found = {"registry": "ok" if self._index.vouches else "not followed"}
+        for name in self._crl_names.values():
+            crl = self._index.crls.get(name)
+            found[f"crl-{name}"] = "missing" if crl is None else "ok" if crl.fresh(now) else "stale"
+        return found

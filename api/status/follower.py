@@ -1,0 +1,145 @@
+"""Keeps the index at what the registry says: woken by every commit, and looking once a second anyway."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import sqlalchemy as sa
+from cryptography import x509
+
+from api.logs import get_logger
+from api.status.config import StatusConfig
+from api.status.documents import CRL, Document
+from api.status.index import Index
+from issuer.clock import Clock
+from issuer.registry import answers, crls, status
+from issuer.registry.changes import Changes
+from issuer.registry.database import Database
+
+log = get_logger()
+
+_TICK = 1.0
+_RETRY = 0.5
+_FORGET_EVERY = 3_600
+
+
+class RegistryWentBack(Exception):
+    """It holds less than it did: another registry, or one from a backup. Nothing in memory counts now."""
+
+
+class Follower:
+    """``run`` belongs to one thread; ``look`` is one round of it."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        index: Index,
+        config: StatusConfig,
+        clock: Clock,
+        authority: str,
+        root_crl: Path,
+    ) -> None:
+        self._database = database
+        self._index = index
+        self._config = config
+        self._clock = clock
+        self._authority = authority
+        self._root_crl = root_crl
+        self._root_crl_at: int | None = None
+        self._batch = 0
+        self._revoked_through = 0
+        self._crl_number = 0
+        self._forget_after = 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        failing = False
+        with Changes(self._database) as changes:
+            while not stop.is_set():
+                try:
+                    changes.wait(_TICK)
+                    self.look()
+                except Exception as error:  # noqa: BLE001 - a follower that ends would vouch for nothing ever after
+                    if not failing:
+                        log.warning("registry-not-followed", cause=f"{type(error).__name__}: {error}")
+                    failing = True
+                    stop.wait(_RETRY)
+                else:
+                    if failing:
+                        log.info("registry-followed-again")
+                    failing = False
+
+    def look(self) -> None:
+        """Take up what is new. Raises what the database raises, and RegistryWentBack."""
+        try:
+            self._look()
+        except RegistryWentBack:
+            self._index.lost()
+            raise
+
+    def _look(self) -> None:
+        self._read_root_crl()
+        with self._database.read() as connection:
+            self._take_revocations(connection)
+            batch = answers.last_batch(connection, self._authority)
+            if batch < self._batch:
+                raise RegistryWentBack(f"batch {batch} after {self._batch}")
+            if batch > self._batch:
+                for answer in answers.after_batch(connection, self._authority, self._batch):
+                    self._index.put(answer)
+                self._batch = batch
+            # Once more, for what was committed while the answers were read.
+            self._take_revocations(connection)
+            self._take_crl(connection)
+        self._index.followed()
+        now = self._clock().timestamp()
+        if now >= self._forget_after:
+            self._forget_after = now + _FORGET_EVERY
+            self._index.forget_ended(now)
+
+    def _take_revocations(self, connection: sa.Connection) -> None:
+        fresh = status.revoked_after(connection, self._revoked_through)
+        self._index.revoke(int(serial, 16) for _, name, serial in fresh if name == self._authority)
+        if fresh:
+            self._revoked_through = fresh[-1][0]
+
+    def _take_crl(self, connection: sa.Connection) -> None:
+        current = crls.current(connection, self._authority)
+        if current is None or current.number == self._crl_number:
+            return
+        if current.number < self._crl_number:
+            raise RegistryWentBack(f"CRL {current.number} after {self._crl_number}")
+        body = crls.read(connection, self._authority, current.number)
+        if body is None:
+            return  # A newer one took its place meanwhile, and its commit wakes us.
+        self._index.crls[self._authority] = Document(
+            body,
+            content_type=CRL,
+            this_update=current.this_update,
+            next_update=current.next_update,
+            max_age=self._config.max_age,
+        )
+        self._crl_number = current.number
+
+    def _read_root_crl(self) -> None:
+        """The ceremony's file, again whenever it was replaced."""
+        try:
+            changed_at = self._root_crl.stat().st_mtime_ns
+            if changed_at == self._root_crl_at:
+                return
+            body = self._root_crl.read_bytes()
+            parsed = x509.load_der_x509_crl(body)
+        except (OSError, ValueError) as error:
+            if self._root_crl_at is None:
+                self._root_crl_at = 0
+                log.warning("root-crl-not-read", cause=f"{type(error).__name__}: {error}")
+            return
+        self._index.crls["root"] = Document(
+            body,
+            content_type=CRL,
+            this_update=parsed.last_update_utc,
+            next_update=parsed.next_update_utc,
+            max_age=self._config.max_age,
+        )
+        self._root_crl_at = changed_at

@@ -1,0 +1,117 @@
+"""The issuer's part in publication: it signs CRLs from its own registry, whoever asks.
+
+So a broken publisher can ask too often or too late, but can never take anybody off a list.
+What a crash leaves behind: a reserved number without a CRL, which nobody is shown and the
+next one passes over.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timedelta
+
+import structlog
+
+from hsm import HsmError
+from issuer.audit.events import record
+from issuer.clock import Clock
+from issuer.errors import CaUnavailable, NotFound
+from issuer.issuance.authority import Authority
+from issuer.issuance.crl import build_crl
+from issuer.publisher.config import PublisherConfig
+from issuer.registry import crls, status
+from issuer.registry.crls import PublishedCrl
+from issuer.registry.database import Database
+from issuer.registry.tables import audit_events
+
+log = structlog.get_logger(__name__)
+
+TOLERANCE = timedelta(minutes=5)
+"""How far two machines' clocks may be apart before a moment counts as one of the future."""
+
+
+def why_due(
+    current: PublishedCrl | None, last_revocation: int, now: datetime, config: PublisherConfig
+) -> str | None:
+    """Why a new CRL is needed; None where the present one will do."""
+    if current is None:
+        return "first"
+    if current.covers < last_revocation:
+        return "revocation"
+    if current.this_update > now + TOLERANCE:
+        return "clock"
+    if now >= min(
+        current.this_update + timedelta(seconds=config.crl_renewal),
+        current.next_update - timedelta(seconds=config.crl_renewal),
+    ):
+        return "renewal"
+    return None
+
+
+class CrlIssuer:
+    """Thread-safe; lives in the issuer's process."""
+
+    def __init__(
+        self, database: Database, authority: Authority, config: PublisherConfig, clock: Clock
+    ) -> None:
+        self._database = database
+        self._authority = authority
+        self._config = config
+        self._clock = clock
+        self._one_at_a_time = threading.Lock()
+
+    def issue(self, authority: str, *, even_if_current: bool = False) -> int:
+        """The number of a CRL that takes in every revocation committed before the call.
+
+        Signs nothing where the present CRL does, unless an officer wants a new one. Raises
+        NotFound, CaUnavailable, CrlRefused, AuthorityRefused and CrlSuperseded.
+        """
+        if authority != self._authority.name:
+            raise NotFound(f"no CRLs of {authority} are signed here")
+        with self._one_at_a_time:
+            now = self._clock()
+            with self._database.read() as connection:
+                current = crls.current(connection, authority)
+                reason = why_due(current, status.last_revocation(connection, authority), now, self._config)
+                if reason is None and not even_if_current and current is not None:
+                    return current.number
+                keep = timedelta(seconds=self._config.keep_expired)
+                content = crls.content(connection, authority, now - keep)
+            return self._sign(content, now, reason or "officer")
+
+    def _sign(self, content: crls.CrlContent, now: datetime, reason: str) -> int:
+        name = self._authority.name
+        this_update = now.replace(microsecond=0)
+        next_update = this_update + timedelta(seconds=self._config.crl_life)
+        with self._database.write() as connection:
+            number = crls.reserve(
+                connection,
+                name,
+                this_update=this_update,
+                next_update=next_update,
+                entries=len(content.entries),
+                covers=content.covers,
+            )
+        try:
+            crl = build_crl(
+                self._authority,
+                number=number,
+                this_update=this_update,
+                next_update=next_update,
+                entries=content.entries,
+            )
+        except HsmError as error:
+            raise CaUnavailable(str(error)) from error
+        with self._database.write() as connection:
+            crls.publish(connection, name, number, crl)
+            record(
+                connection,
+                audit_events,
+                at=self._clock(),
+                actor="service",
+                action="crl-published",
+                object_id=f"{name}/{number}",
+                details={"entries": len(content.entries), "covers": content.covers, "reason": reason},
+            )
+        log.info("crl-published", authority=name, number=number, entries=len(content.entries), why=reason)
+        return number
