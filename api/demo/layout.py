@@ -148,7 +148,7 @@ class Layout:
         yield _Place(self.tokens, "root", GROUP, 0o750)
         yield _Place(self.pki, "root", "root", 0o755, 0o644)
         yield _Place(self.profiles, "root", "root", 0o755, 0o644)
-        yield _Place(self.home / "idp", "root", "root", 0o755, 0o644)  # The public keys; the private is a secret.
+        yield _Place(self.home / "idp", "root", "root", 0o755, 0o644)  # Public keys.
         yield _Place(self.home / "data", "root", GROUP, 0o750)
         # SQLite gives -wal and -shm the mode of the database, whatever the umask; the folder gives the group.
         # Readers (in group mycert alone) are the "others" here, and only data/ lets them come this far.
