@@ -19,6 +19,7 @@ import msgspec
 from api.demo.config import DemoConfig
 from api.journey.config import JourneyConfig
 from api.mail.transport import MailConfig
+from api.status.config import StatusConfig
 from issuer.identity.config import IdentityConfig
 from issuer.issuance.config import IssuanceConfig, PkiConfig
 from issuer.issuance.keystore.config import KeystoreConfig
@@ -78,7 +79,8 @@ class Settings(_Section, frozen=True, kw_only=True):
     pki: PkiConfig = PkiConfig()
     issuance: IssuanceConfig = IssuanceConfig()
     keystore: KeystoreConfig = msgspec.field(default_factory=KeystoreConfig)
-    publisher: PublisherConfig = msgspec.field(default_factory=PublisherConfig)
+    publisher: PublisherConfig = PublisherConfig()
+    status: StatusConfig = StatusConfig()
     journey: JourneyConfig
     mail: MailConfig
     limits: LimitsConfig = LimitsConfig()

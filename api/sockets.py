@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import uvicorn
 import uvloop
-from litestar.types import ASGIApp, Receive, Send
+from litestar.types import Receive, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.addresses import TcpAddress, UnixAddress, open_socket
@@ -56,6 +56,9 @@ class Listener:
     limits: Limits = Limits()
     access_log: bool = True
 
+
+ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
+"""Frameworks and bare code write its three types down differently."""
 
 Hook = Callable[[], Awaitable[None]]
 

@@ -33,7 +33,7 @@ def issue(context: click.Context, authority: str, dry_run: bool) -> None:
 def verify(context: click.Context) -> None:
     """Compare registry, CRL and OCSP answers. Exit status 1 for a difference."""
     differences = compare_published(settings(context))
-    rows = [{"where": place, "difference": what} for place, what in differences]
+    rows = [{"where": one.where, "difference": one.what} for one in differences]
     answer(context, {"differences": rows}, table(rows, ["where", "difference"]) if rows else "no difference")
     if rows:
         raise Found("what is published differs from the registry")

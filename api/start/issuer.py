@@ -11,6 +11,8 @@ from cryptography import x509
 from api import logs, walls
 from api.demo.layout import Layout
 from api.internal.issuer_app import build_issuer_app
+from api.internal.officer_app import build_officer_app
+from api.internal.publication import build_publication_app
 from api.settings import Settings
 from api.sockets import Listener, run
 from api.start.checks import reads
@@ -22,8 +24,11 @@ from issuer.issuance.holding import Holdings
 from issuer.issuance.issuing import Issuance
 from issuer.issuance.keys import public_key
 from issuer.issuance.keystore.workshop import Workshop
+from issuer.issuance.officers import OfficerDesk
 from issuer.issuance.profiles import TemplateMaker, load_profiles
 from issuer.issuance.reaper import Reaper
+from issuer.publisher.crl_issuer import CrlIssuer
+from issuer.publisher.responder_issuer import ResponderIssuer
 from issuer.registry.database import Database
 from issuer.tokens import Token
 
@@ -67,6 +72,24 @@ def main(settings: Settings) -> None:
         },
         shown={"walls": standing.as_dict(), "worker_confinement": shown},
     )
+    crl_issuer = CrlIssuer(database, authority, settings.publisher, clock)
+    responder = x509.load_der_x509_certificate((layout.pki / "ocsp.cer").read_bytes())
+    publication = build_publication_app(
+        crl_issuer=crl_issuer,
+        responder_issuer=ResponderIssuer(
+            database=database,
+            authority=authority,
+            profile=profiles.ocsp,
+            key=public_key(responder.public_key()),
+            config=settings.publisher,
+            clock=clock,
+            random=random,
+        ),
+    )
+    officers = build_officer_app(
+        desk=OfficerDesk(database, clock),
+        issue_crl_of=lambda name: crl_issuer.issue(name, even_if_current=True),
+    )
     stop = threading.Event()
     reaping = threading.Thread(target=reaper.run, args=(stop,), daemon=True)
 
@@ -80,7 +103,15 @@ def main(settings: Settings) -> None:
         workshop.close()
         token.close()
 
-    run([Listener(app=app, address=layout.address("issuer-web"))], on_start=begin, on_stop=end)
+    run(
+        [
+            Listener(app=app, address=layout.address("issuer-web")),
+            Listener(app=publication, address=layout.address("issuer-publisher")),
+            Listener(app=officers, address=layout.address("issuer-officer")),
+        ],
+        on_start=begin,
+        on_stop=end,
+    )
 
 
 def open_authority(token: Token, layout: Layout, clock: Clock) -> Authority:

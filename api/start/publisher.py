@@ -1,0 +1,69 @@
+"""The publisher process: it holds the OCSP signer's token, and asks the issuer for CRLs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from cryptography import x509
+
+from api import logs, walls
+from api.demo.layout import Layout
+from api.internal.publication import PublicationClient
+from api.internal.publisher_app import build_publisher_app
+from api.settings import Settings
+from api.sockets import Listener, run
+from api.start.checks import reads
+from issuer.clock import system_clock
+from issuer.issuance.keys import public_key
+from issuer.publisher.loop import Publisher
+from issuer.publisher.responder import LiveResponder
+from issuer.publisher.signer import Signer
+from issuer.registry.database import Database
+from issuer.tokens import Token
+
+
+def main(settings: Settings) -> None:
+    """Publish until SIGTERM. Refuses to start on a key or certificate that is not sound."""
+    standing = walls.enter("publisher", umask=0o002, holds_pin=True)
+    logs.configure("publisher", level=settings.server.log_level)
+    logs.get_logger().info("walls", **standing.as_dict())
+    layout = Layout(settings.home_path)
+    token = Token.open(settings.hsm.status, settings.hsm.status.read_pin())
+    certificate, issuer = (
+        x509.load_der_x509_certificate((layout.pki / name).read_bytes())
+        for name in ("ocsp.cer", "issuing.cer")
+    )
+    database = Database(settings.database.registry, channel="registry", pool_size=8)
+    signer = Signer(
+        key=token.private_key("ocsp", public_key(certificate.public_key())),
+        certificate=certificate,
+        issuer=issuer,
+        authority="issuing",
+        database=database,
+        config=settings.publisher,
+        clock=system_clock,
+    )
+    door = PublicationClient(str(layout.socket("issuer-publisher")))
+    publisher = Publisher(
+        database=database, signer=signer, door=door, config=settings.publisher, clock=system_clock
+    )
+    app = build_publisher_app(
+        responder=LiveResponder(database, signer, settings.publisher, system_clock),
+        publisher=publisher,
+        checks={"registry-database": reads(database), "token": lambda: token.probe("ocsp")},
+        shown={"walls": standing.as_dict()},
+    )
+    stop = threading.Event()
+    working = threading.Thread(target=publisher.run, args=(stop,), name="publisher")
+
+    async def begin() -> None:
+        working.start()
+
+    async def end() -> None:
+        stop.set()
+        await asyncio.to_thread(working.join, 10)
+        door.close()
+        token.close()
+
+    run([Listener(app=app, address=layout.address("publisher"))], on_start=begin, on_stop=end)

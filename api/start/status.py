@@ -1,0 +1,29 @@
+"""The status process: CRLs and OCSP answers for the world. No key, no PIN, nothing to write."""
+
+from __future__ import annotations
+
+from api import logs, walls
+from api.demo.layout import Layout
+from api.settings import Settings
+from api.sockets import Listener, TcpAddress, run
+from api.status.app import build_status_app
+from issuer.clock import system_clock
+from issuer.registry.database import Database
+
+
+def main(settings: Settings) -> None:
+    """Serve until SIGTERM."""
+    standing = walls.enter("status")
+    logs.configure("status", level=settings.server.log_level)
+    logs.get_logger().info("walls", **standing.as_dict())
+    layout = Layout(settings.home_path)
+    app = build_status_app(
+        config=settings.status,
+        database=Database(settings.database.registry, channel="registry", read_only=True, pool_size=2),
+        pki=layout.pki,
+        publisher_socket=layout.socket("publisher"),
+        clock=system_clock,
+        shown={"walls": standing.as_dict()},
+    )
+    address = TcpAddress(host=settings.server.status_host, port=settings.server.status)
+    run([Listener(app=app, address=address, access_log=False)])
