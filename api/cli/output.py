@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.demo.config import DemoDisabled
 from api.settings import Settings, SettingsRefused, load
+from issuer.ceremony.script import CeremonyRefused
 from issuer.errors import CaUnavailable, IssuerError
 from issuer.secrets import SecretFileRefused
 from issuer.tokens import HsmError, TokenUnavailable
@@ -17,7 +18,15 @@ from policies.errors import PolicyRefusal
 
 FOUND, WRONG_USE, UNREACHABLE = 1, 2, 3
 
-_REFUSALS = (SettingsRefused, SecretFileRefused, DemoDisabled, HsmError, IssuerError, PolicyRefusal)
+_REFUSALS = (
+    SettingsRefused,
+    SecretFileRefused,
+    DemoDisabled,
+    HsmError,
+    IssuerError,
+    PolicyRefusal,
+    CeremonyRefused,
+)
 
 
 class Found(Exception):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from api.accounts import Account, AccountsMissing, find_accounts
+from api.accounts import Account, settle_users
 from api.cli.output import settings
 from api.demo.layout import Layout
 from api.home_lock import AlreadyRunning
-from api.mounts import NotReachable, closed_folders, open_the_way
 from api.processes import Process, ProcessFailed, Readiness, Supervisor
 from api.settings import Settings
 from api.sockets import TcpAddress, UnixAddress
@@ -26,15 +26,18 @@ def serve(context: click.Context) -> None:
     """Start every process, keep each alive, end them together on SIGTERM or SIGINT."""
     configured = settings(context)
     layout = Layout(configured.home_path)
-    accounts, missing = _accounts(configured)
+    needs = [Path(token.module) for token in (configured.hsm.issuing, configured.hsm.status)]
+    if config := os.environ.get("MYCERT_CONFIG"):
+        needs.append(Path(config).absolute())
+    users = settle_users(layout.home, needs=needs)
     supervisor = Supervisor(
-        _processes(configured, layout, accounts),
+        _processes(configured, layout, users.accounts),
         home=layout.home,
         lock=layout.serve_lock,
         log=layout.log,
         say=click.echo,
-        on_ready=lambda: click.echo(_banner(configured, layout, missing)),
-        users_missing=missing,
+        on_ready=lambda: click.echo(_banner(configured, layout, users.missing)),
+        users_missing=users.missing,
     )
     try:
         supervisor.run()
@@ -42,20 +45,7 @@ def serve(context: click.Context) -> None:
         raise click.ClickException(str(error)) from None
 
 
-def _accounts(configured: Settings) -> tuple[dict[str, Account], str | None]:
-    """A system user for each process, or why not: said at start, in the log and in /health/ready."""
-    try:
-        accounts = find_accounts()
-        targets = [configured.home_path, Path(sys.executable), Path(sys.prefix), Path(__file__).parents[2]]
-        closed = closed_folders(targets)
-        if closed:
-            open_the_way(closed, lambda: None)
-    except (AccountsMissing, NotReachable) as error:
-        return {}, str(error)
-    return accounts, None
-
-
-def _processes(configured: Settings, layout: Layout, accounts: dict[str, Account]) -> list[Process]:
+def _processes(configured: Settings, layout: Layout, accounts: Mapping[str, Account]) -> list[Process]:
     server = configured.server
     ready = {
         "issuer": Readiness(address=UnixAddress(path=layout.socket("issuer-web"), peers=frozenset())),

@@ -6,15 +6,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 
 from api.accounts import AccountsMissing, find_accounts
+from api.cli.ceremony import hold_ceremony
 from api.cli.db import upgrade_all
 from api.demo import idp
 from api.demo.layout import Layout
 from api.settings import Settings, load
-from issuer.ceremony.demo import run_demo_ceremony
-from issuer.clock import system_clock, system_random
+from issuer.clock import system_random
 from issuer.identity import SIMULATED_ISSUER
 
 _CHECKOUT = Path(__file__).parents[2]
@@ -103,7 +104,8 @@ def prepare(home: Path, say: Callable[[str], None]) -> Settings:
             stdout=subprocess.DEVNULL,
         )
         say("key ceremony: root CA, issuing CA, OCSP signer")
-        run_demo_ceremony(settings, layout.pki, system_clock, system_random, say)
+        script = resources.files("issuer.ceremony").joinpath("demo.toml").read_bytes()
+        hold_ceremony(settings, script, ["demo"], say)
     upgrade_all(settings)
     try:
         find_accounts()

@@ -47,7 +47,7 @@ def main(settings: Settings) -> None:
     log.info("worker-confinement", **shown)
     token = Token.open(settings.hsm.issuing, settings.hsm.issuing.read_pin())
     authority = open_authority(token, layout, clock)
-    profiles = load_profiles(settings.pki, now=clock(), random=random)
+    profiles = load_profiles(settings.pki, clock=clock, random=random)
     database = Database(settings.database.registry, channel="registry", pool_size=16)
     keys = provider_keys(settings.identity, clock)
     verifier = AssertionVerifier(settings.identity, keys, clock, allow_simulated=settings.demo.enabled)

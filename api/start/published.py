@@ -13,7 +13,8 @@ from issuer.registry.database import Database
 
 
 def compare_published(settings: Settings) -> list[Difference]:
-    certificate = x509.load_der_x509_certificate((Layout(settings.home_path).pki / "issuing.cer").read_bytes())
+    path = Layout(settings.home_path).pki / "issuing.cer"
+    certificate = x509.load_der_x509_certificate(path.read_bytes())
     database = Database(settings.database.registry, channel="registry", read_only=True, pool_size=1)
     try:
         with database.read() as connection:
