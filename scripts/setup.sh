@@ -34,3 +34,6 @@ find_interpreter
 install_packages
 if is_root; then create_users; fi
 build_venv
+
+# The service users cannot write the compiled modules beside the sources, and would compile them at every start.
+"$venv/bin/python" -I -m compileall -q policies hsm issuer api
