@@ -12,10 +12,10 @@ from typing import Self
 
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from issuer.issuance.errors import AuthorityRefused
-from issuer.issuance.keys import PrivateKey, PublicKey, public_key, sign, verifies
+from issuer.issuance.keys import PrivateKey, PublicKey, public_key, sign, spki, verifies
 from issuer.issuance.templates import Issuer, Template
 
 
@@ -45,7 +45,7 @@ class Authority:
             own_key = public_key(private_key.public_key())
         except (ValueError, x509.ExtensionNotFound) as error:
             raise AuthorityRefused(f"{name}: {error}") from error
-        if _spki(own_key) != _spki(issuer.public_key):
+        if spki(own_key) != spki(issuer.public_key):
             raise AuthorityRefused(f"{name}: the key is not the certificate's")
         links = (certificate, *chain)
         for link, above in zip(links, (*chain, links[-1]), strict=True):
@@ -123,7 +123,3 @@ def _check_ca(name: str, certificate: x509.Certificate, now: datetime) -> None:
         raise AuthorityRefused(f"{name}: {subject}: {error}") from error
     if not (constraints.ca and usage.key_cert_sign and usage.crl_sign):
         raise AuthorityRefused(f"{name}: {subject} is no CA that signs certificates and CRLs")
-
-
-def _spki(key: PublicKey) -> bytes:
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -71,7 +70,7 @@ class PkiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     professional_key_type: KeyType | None = None
     professional_validity_days: int | None = None
     """Both: the profile's own where not set."""
-    profiles: Path | None = None
+    profiles: str | None = None
     """A folder whose <profile>.toml files replace the ones that come with myCert."""
 
     def __post_init__(self) -> None:

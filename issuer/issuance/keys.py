@@ -5,6 +5,7 @@ RSA-PSS is left out on purpose: today's consumers sign and verify RSA-SHA256 (R2
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from functools import lru_cache
 from typing import Final, Literal, cast
@@ -12,6 +13,7 @@ from typing import Final, Literal, cast
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 KeyType = Literal["rsa-2048", "rsa-3072", "rsa-4096", "p-256", "p-384"]
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
@@ -41,6 +43,14 @@ def public_key(key: object) -> PublicKey:
     """Narrow what a library returned; raises ValueError as ``key_type_of`` does."""
     key_type_of(key)
     return cast("PublicKey", key)
+
+
+def spki(key: PublicKey) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def spki_sha256(key: PublicKey) -> str:
+    return hashlib.sha256(spki(key)).hexdigest()
 
 
 def signature_hash(key: PublicKey) -> hashes.SHA256 | hashes.SHA384:

@@ -21,6 +21,7 @@ MAX_NONCE: Final = 128
 """RFC 9654 2.1: 1 to 128 octets; anything else is a malformed request."""
 
 _LENGTHS: Final[dict[HashName, int]] = {"sha1": 20, "sha256": 32}
+_HASH_NAMES: Final[dict[str, HashName]] = {"sha1": "sha1", "sha256": "sha256"}
 
 _STATUSES: Final[dict[ErrorStatus, ocsp.OCSPResponseStatus]] = {
     "malformedRequest": ocsp.OCSPResponseStatus.MALFORMED_REQUEST,
@@ -146,11 +147,12 @@ def _asn1_cert_id(cert_id: Any) -> CertId:
 
 
 def _cert_id(hash_name: str, name_hash: bytes, key_hash: bytes, serial: int) -> CertId:
-    if hash_name != "sha1" and hash_name != "sha256":
+    name = _HASH_NAMES.get(hash_name)
+    if name is None:
         raise OcspError("unauthorized", f"CertID in {hash_name}")
-    if {len(name_hash), len(key_hash)} != {_LENGTHS[hash_name]}:
-        raise OcspError("malformedRequest", f"CertID with hashes that are not {hash_name}")
-    return CertId(hash_name=hash_name, issuer_name_hash=name_hash, issuer_key_hash=key_hash, serial=serial)
+    if {len(name_hash), len(key_hash)} != {_LENGTHS[name]}:
+        raise OcspError("malformedRequest", f"CertID with hashes that are not {name}")
+    return CertId(hash_name=name, issuer_name_hash=name_hash, issuer_key_hash=key_hash, serial=serial)
 
 
 def _sound_nonce(nonce: bytes) -> bytes:

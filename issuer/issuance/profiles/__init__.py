@@ -17,7 +17,7 @@ import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from issuer.clock import RandomBytes
+from issuer.clock import Clock, RandomBytes
 from issuer.issuance.config import PkiConfig, ProfileConfig
 from issuer.issuance.errors import CertificateError, ProfileRefused
 from issuer.issuance.keys import KeyType, PublicKey, key_type_of, public_key, sample_public_key
@@ -119,7 +119,7 @@ _SAMPLE = Subject(
 )
 
 
-def load_profiles(pki: PkiConfig, *, now: datetime, random: RandomBytes) -> Profiles:
+def load_profiles(pki: PkiConfig, *, clock: Clock, random: RandomBytes) -> Profiles:
     """Parse and prove the profiles, the operator's before those of myCert; raises ProfileRefused."""
     profiles = Profiles(
         root=_load("root", pki),
@@ -127,6 +127,7 @@ def load_profiles(pki: PkiConfig, *, now: datetime, random: RandomBytes) -> Prof
         ocsp=_load("ocsp", pki),
         professional=_load("professional", pki),
     )
+    now = clock()
     root = _sample_issuer("root", profiles.root)
     issuing = _sample_issuer("issuing", profiles.issuing)
     _prove(profiles.root, root, now, random)

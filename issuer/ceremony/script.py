@@ -1,0 +1,153 @@
+"""A ceremony's script: what is to be made, by whom signed, in which order. Reviewed before, kept after."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from issuer.issuance.keys import KeyType
+from policies.reasons import X509Reason
+
+AuthorityName = Literal["root", "issuing"]
+TokenName = Literal["root", "issuing", "status"]
+# Plain names in the output folder: nothing else can be reached from a script.
+FileName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,59}\.(cer|crl)$")]
+KeyLabel = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+CeremonyName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+
+ARL_DAYS: Final = 365
+
+
+class CeremonyRefused(Exception):
+    """The script cannot be run, or not here, or not again. The message tells the officer what to do."""
+
+
+class AuthorityConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A CA of this ceremony: made by one of its steps, or by an earlier ceremony."""
+
+    token: TokenName
+    key: KeyLabel
+    certificate: FileName
+    signed_by: AuthorityName | None = None
+
+
+class CaStep(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="make", tag="ca"
+):
+    """A key pair and its certificate; a root signs itself."""
+
+    authority: AuthorityName
+    key_type: KeyType | None = None
+
+
+class ResponderStep(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="make", tag="ocsp"
+):
+    """An OCSP signer's certificate, for a new key or, on ``existing_key``, for the one it has."""
+
+    authority: AuthorityName
+    token: TokenName
+    key: KeyLabel
+    output: FileName
+    key_type: KeyType | None = None
+    existing_key: bool = False
+
+
+class RevokedCertificate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    certificate: FileName
+    reason: X509Reason
+
+
+class CrlStep(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="make", tag="crl"
+):
+    """The root's CRL. ``replace`` renews one: its entries stay, its number rises."""
+
+    authority: AuthorityName
+    output: FileName
+    days: Annotated[int, msgspec.Meta(ge=1, le=ARL_DAYS)] = ARL_DAYS
+    replace: bool = False
+    revoke: tuple[RevokedCertificate, ...] = ()
+
+
+Step = CaStep | ResponderStep | CrlStep
+
+
+class _Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: CeremonyName
+    title: str
+    operators: Annotated[int, msgspec.Meta(ge=1, le=9)] = 2
+    authorities: dict[AuthorityName, AuthorityConfig]
+    steps: Annotated[tuple[Step, ...], msgspec.Meta(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CeremonyScript:
+    """Parsed and consistent; only ``parse_script`` makes one."""
+
+    name: str
+    title: str
+    operators: int
+    """How many people must be named: four eyes unless the script says less."""
+    authorities: dict[AuthorityName, AuthorityConfig]
+    steps: tuple[Step, ...]
+    sha256: str
+    """Of the file as it was read; it stands in the record."""
+
+    def output_of(self, step: Step) -> str:
+        return self.authorities[step.authority].certificate if isinstance(step, CaStep) else step.output
+
+
+def parse_script(source: bytes) -> CeremonyScript:
+    """Raises CeremonyRefused."""
+    try:
+        document = msgspec.toml.decode(source, type=_Document)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise CeremonyRefused(f"script: {error}") from None
+    script = CeremonyScript(
+        name=document.name,
+        title=document.title,
+        operators=document.operators,
+        authorities=document.authorities,
+        steps=document.steps,
+        sha256=hashlib.sha256(source).hexdigest(),
+    )
+    _check(script)
+    return script
+
+
+def _check(script: CeremonyScript) -> None:
+    for name, authority in script.authorities.items():
+        if authority.signed_by != (None if name == "root" else "root"):
+            raise CeremonyRefused(f"script: {name}: the root is signed by nobody, all else by the root")
+    for step in script.steps:
+        _check_step(script, step)
+    outputs = [script.output_of(step) for step in script.steps]
+    if len(set(outputs)) < len(outputs):
+        raise CeremonyRefused("script: two steps with one output")
+    made: set[str] = set()
+    to_be_made = {step.authority for step in script.steps if isinstance(step, CaStep)}
+    for step in script.steps:
+        needed = script.authorities[step.authority].signed_by if isinstance(step, CaStep) else step.authority
+        if needed is not None and needed in to_be_made - made:
+            raise CeremonyRefused(f"script: {script.output_of(step)} comes before the {needed} that signs it")
+        if isinstance(step, CaStep):
+            made.add(step.authority)
+
+
+def _check_step(script: CeremonyScript, step: Step) -> None:
+    needed = {step.authority, *([] if step.authority == "root" else ["root"])}
+    if missing := needed - script.authorities.keys():
+        raise CeremonyRefused(f"script: authorities.{missing.pop()} is missing")
+    output = script.output_of(step)
+    if output.endswith(".crl") != isinstance(step, CrlStep):
+        raise CeremonyRefused(f"script: {output} has the wrong ending")
+    if isinstance(step, CrlStep) and step.authority != "root":
+        raise CeremonyRefused("script: only the root's CRL is made in a ceremony")
+    if isinstance(step, CrlStep) and step.revoke and not step.replace:
+        raise CeremonyRefused(f"script: {output}: a root's first CRL revokes nothing")
+    if isinstance(step, ResponderStep) and step.authority == "root":
+        raise CeremonyRefused("script: the root has no OCSP signer")
