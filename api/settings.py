@@ -112,7 +112,9 @@ def load(
     _override(document, environment)
     _derive(document)
     try:
-        return msgspec.convert(_fill(document, home=str(home), process=process), Settings, strict=False)
+        # Twice, so that the defaults' placeholders are filled too.
+        complete = msgspec.to_builtins(msgspec.convert(document, Settings, strict=False))
+        return msgspec.convert(_fill(complete, home=str(home), process=process), Settings, strict=False)
     except msgspec.ValidationError as error:
         raise SettingsRefused(f"{named}: {error}") from None
 

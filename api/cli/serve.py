@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +31,10 @@ def serve(context: click.Context) -> None:
     needs = [Path(token.module) for token in (configured.hsm.issuing, configured.hsm.status)]
     if config := os.environ.get("MYCERT_CONFIG"):
         needs.append(Path(config).absolute())
+    with contextlib.suppress(ValueError, OSError):
+        # Workers lock their memory, and a system user's limit is too small for that. Root may raise
+        # it where it has that capability; where it has not, the workers' report says what is missing.
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     users = settle_users(layout.home, needs=needs)
     supervisor = Supervisor(
         _processes(configured, layout, users.accounts),
