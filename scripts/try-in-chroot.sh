@@ -7,7 +7,7 @@
 #   --user   as an ordinary user without sudo: shows that set-up names what is missing, has root install exactly
 #            that, and then runs the target
 #   --keep   leave the folder behind, and say where it is
-# The minimal system is made once and kept in var/chroot; each run works on a copy of it.
+# The minimal system is made once and kept in the user's cache; each run works on a copy of it.
 set -euo pipefail
 umask 022
 
@@ -28,7 +28,7 @@ done
 [ "$EUID" -eq 0 ] || fail "needs root: it makes a chroot"
 command -v debootstrap > /dev/null || fail "needs debootstrap"
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
-pristine=$root/var/chroot/$suite
+pristine=${XDG_CACHE_HOME:-$HOME/.cache}/mycert-chroot/$suite
 
 # How packages are reached is this machine's affair: what it has configured is taken over as it is (apt's sources
 # only where they are for the same system).
@@ -50,10 +50,11 @@ if [ ! -e "$pristine" ]; then
         [ -n "$mirror" ] || fail "this machine's apt has no source for $suite: give --mirror"
     fi
     echo "== a minimal $suite in $pristine"
-    rm -rf "$pristine.new"
+    rm -rf --one-file-system "$pristine.new"
     mkdir -p "$pristine.new"
-    debootstrap --variant=minbase --include=python3,git,make,ca-certificates "$suite" "$pristine.new" "$mirror" \
-        | awk '/^I: (Extracting|Unpacking|Configuring) / && ++n % 40 == 0 { print "   " $0 }'
+    # In namespaces of its own, as below: what it mounts is gone when it ends, however it ends.
+    unshare --mount --pid --fork --kill-child -- debootstrap --variant=minbase --include=python3,git,make,ca-certificates "$suite" "$pristine.new" "$mirror" \
+        | awk '!/^I: / || ++n % 100 == 0 { print "   " $0; fflush() }'
     mv "$pristine.new" "$pristine"
 fi
 
@@ -65,13 +66,18 @@ copy_configuration "$copy"
 # As in any container: packages are installed, their services are not started.
 printf '#!/bin/sh\nexit 101\n' > "$copy/usr/sbin/policy-rc.d"
 chmod 755 "$copy/usr/sbin/policy-rc.d"
-git clone -q --no-hardlinks "$root" "$copy/srv/mycert"
+# A name that no file can hold already: the tests look for the checkout's path in its files.
+place=/srv/$(basename "$copy")
+git clone -q --no-hardlinks "$root" "$copy$place"
 
 # In namespaces of its own: when the last process has ended the mounts are gone, and no process is left behind.
 inside() {
     local passed
     mapfile -t passed < <(env | grep -E '^(PIP_(CERT|INDEX_URL|EXTRA_INDEX_URL|TRUSTED_HOST|DEFAULT_TIMEOUT)|SSL_CERT_(FILE|DIR)|([a-z]+_proxy|[A-Z]+_PROXY)|CI|MYCERT_[A-Z_]+)=')
+    # The root folder is a mount point, as anywhere but in a plain chroot.
     unshare --mount --pid --fork --kill-child -- bash -euc '
+        mount --bind "$1" "$1"
+        cd "$1"
         mount -t proc proc "$1/proc"
         mount --rbind /dev "$1/dev"
         mount -t tmpfs tmpfs "$1/run"
@@ -83,14 +89,14 @@ inside() {
 status=0
 if [ -z "$as_user" ]; then
     echo "== as root: make $*"
-    inside make -C /srv/mycert "$@" || status=$?
+    inside make -C $place "$@" || status=$?
 else
     inside useradd --create-home developer
-    inside chown -R developer /srv/mycert
+    inside chown -R developer $place
     echo "== as a user without sudo: make $* must stop and name what is missing"
     said=$copy/root/said
     if inside setpriv --reuid=developer --regid=developer --init-groups env HOME=/home/developer \
-        make -C /srv/mycert "$@" 2>&1 | tee "$said"; then fail "it did not stop"; fi
+        make -C $place "$@" 2>&1 | tee "$said"; then fail "it did not stop"; fi
     read -r -a missing <<< "$(sed -n 's/.*: apt-get install //p' "$said")"
     [ ${#missing[@]} -gt 0 ] || fail "it named no packages"
     echo "== as root: apt-get install ${missing[*]}"
@@ -98,7 +104,7 @@ else
         install "${missing[@]}" > /dev/null
     echo "== as that user: make $*"
     inside setpriv --reuid=developer --regid=developer --init-groups env HOME=/home/developer \
-        make -C /srv/mycert "$@" || status=$?
+        make -C $place "$@" || status=$?
 fi
 [ -z "$keep" ] || echo "== left in $copy"
 echo "== exit status $status"
