@@ -111,7 +111,7 @@ class Responder:
             usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
             certificate.extensions.get_extension_for_class(x509.OCSPNoCheck)
         except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound) as error:
-            raise AuthorityRefused(f"{subject}: {error or 'not signed by its issuer'}") from error
+            raise AuthorityRefused(f"{subject}: {str(error) or 'not signed by its issuer'}") from error
         if list(usages) != [ExtendedKeyUsageOID.OCSP_SIGNING]:
             raise AuthorityRefused(f"{subject}: made for more than OCSP")
         if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
