@@ -12,7 +12,7 @@ import click
 from api.cli.hsm import configured_tokens
 from api.cli.officer import officer_name
 from api.cli.output import answer, settings, table
-from api.demo.layout import Layout
+from api.layout import Layout
 from api.settings import Settings
 from issuer.ceremony.record import CeremonyRecord
 from issuer.ceremony.run import run_ceremony

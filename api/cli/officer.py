@@ -12,7 +12,7 @@ import httpx
 import msgspec
 
 from api.cli.output import settings
-from api.demo.layout import Layout
+from api.layout import Layout
 from api.problems import raise_for_problem
 from issuer.errors import CaUnavailable
 

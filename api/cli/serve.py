@@ -13,8 +13,8 @@ import click
 
 from api.accounts import Account, settle_users
 from api.cli.output import settings
-from api.demo.layout import Layout
 from api.home_lock import AlreadyRunning
+from api.layout import Layout
 from api.processes import Process, ProcessFailed, Readiness, Supervisor
 from api.settings import Settings
 from api.sockets import TcpAddress, UnixAddress

@@ -13,7 +13,7 @@ from api.accounts import AccountsMissing, find_accounts
 from api.cli.ceremony import hold_ceremony
 from api.cli.db import upgrade_all
 from api.demo import idp
-from api.demo.layout import Layout
+from api.layout import Layout
 from api.settings import Settings, load
 from issuer.clock import system_random
 from issuer.identity import SIMULATED_ISSUER

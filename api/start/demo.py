@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from api import logs, walls
 from api.demo import idp, mailbox
-from api.demo.layout import Layout
+from api.layout import Layout
 from api.settings import Settings
 from api.sockets import Listener, TcpAddress, run
 from issuer.clock import system_clock

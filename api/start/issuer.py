@@ -9,10 +9,10 @@ import msgspec
 from cryptography import x509
 
 from api import logs, walls
-from api.demo.layout import Layout
 from api.internal.issuer_app import build_issuer_app
 from api.internal.officer_app import build_officer_app
 from api.internal.publication import build_publication_app
+from api.layout import Layout
 from api.settings import Settings
 from api.sockets import Listener, run
 from api.start.checks import reads

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cryptography import x509
 
-from api.demo.layout import Layout
+from api.layout import Layout
 from api.settings import Settings
 from issuer.clock import system_clock
 from issuer.issuance.templates import Issuer

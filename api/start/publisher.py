@@ -8,9 +8,9 @@ import threading
 from cryptography import x509
 
 from api import logs, walls
-from api.demo.layout import Layout
 from api.internal.publication import PublicationClient
 from api.internal.publisher_app import build_publisher_app
+from api.layout import Layout
 from api.settings import Settings
 from api.sockets import Listener, run
 from api.start.checks import reads

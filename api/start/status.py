@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api import logs, walls
-from api.demo.layout import Layout
+from api.layout import Layout
 from api.settings import Settings
 from api.sockets import Listener, TcpAddress, run
 from api.status.app import build_status_app

@@ -9,13 +9,13 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from api import logs, walls
-from api.demo.layout import Layout
 from api.internal.client import IssuerClient
 from api.journey.codes import CodeBook
 from api.journey.holdings import HeldStores
 from api.journey.journey import Journey
 from api.journey.steps import Steps
 from api.journey.verification import Verification
+from api.layout import Layout
 from api.mail.transport import Transport
 from api.settings import Settings
 from api.sockets import Limits, Listener, TcpAddress, run

@@ -15,7 +15,7 @@ class StatusConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     the responder and delays by as much what a relying service behind a cache sees (R21)."""
     max_age_final: int = 3_600
     """The same for what does not change before its nextUpdate: revoked answers, CA certificates."""
-    max_lag: float = 30.0
+    max_lag: float = 10.0
     """A registry that could not be followed for longer: ``tryLater``."""
     largest_request: int = 8_192
     """Octets of an OCSP request; a larger one is malformed."""

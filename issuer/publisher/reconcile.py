@@ -68,11 +68,12 @@ def _answers(connection: Connection, authority: str, now: datetime) -> Iterator[
     )
     for serial, hash_algorithm, der in connection.execute(query):
         said = x509_ocsp.load_der_ocsp_response(der).certificate_status
+        which = f"{serial} ({hash_algorithm})"
         if serial not in revoked and said is not x509_ocsp.OCSPCertStatus.GOOD:
-            yield Difference(where="ocsp", what=f"{serial} ({hash_algorithm}) is not revoked, said {said.name}")
+            yield Difference(where="ocsp", what=f"{which} is not revoked, the answer is {said}")
         settled = serial in revoked and revoked[serial][0] <= now - SETTLED
         if settled and said is not x509_ocsp.OCSPCertStatus.REVOKED:
-            yield Difference(where="ocsp", what=f"{serial} ({hash_algorithm}) is revoked, said {said.name}")
+            yield Difference(where="ocsp", what=f"{which} is revoked, the answer is {said}")
 
 
 def _revoked(connection: Connection, authority: str) -> dict[str, tuple[datetime, datetime]]:

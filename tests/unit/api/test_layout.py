@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from api.accounts import USERS, AccountsMissing, find_accounts, own_account
-from api.demo.layout import KEY_OWNERS, PIN_OWNERS, SOCKETS, Layout
+from api.layout import KEY_OWNERS, PIN_OWNERS, SOCKETS, Layout
 
 TOKENS = {"issuing": "mycert-issuing", "status": "mycert-status", "root": "mycert-root"}
 
