@@ -29,7 +29,7 @@ class _Span(ctypes.Structure):
 
 
 def serve(channel: socket.socket, _: Confinement) -> None:
-    name, _, argument = channel.recv(4_096).decode().partition(" ")
+    name, argument = channel.recv(4_096).decode().split(" ", 1)
     try:
         if name == "execute":
             _execute(channel)

@@ -55,7 +55,7 @@ def test_a_point_in_compressed_form_is_refused() -> None:
     """The certificate profile wants the one encoding that every reader takes."""
     key = generate("p-256")
     numbers = public_bytes(key.public_key())
-    point = key.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)  # type: ignore[union-attr]
+    point = key.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
     head = bytearray(numbers[:-65])
     head[1] -= 32  # the outer SEQUENCE
     head[-2] -= 32  # the BIT STRING
