@@ -74,15 +74,19 @@ git clone -q --no-hardlinks "$root" "$copy$place"
 inside() {
     local passed
     mapfile -t passed < <(env | grep -E '^(PIP_(CERT|INDEX_URL|EXTRA_INDEX_URL|TRUSTED_HOST|DEFAULT_TIMEOUT)|SSL_CERT_(FILE|DIR)|([a-z]+_proxy|[A-Z]+_PROXY)|CI|MYCERT_[A-Z_]+)=')
-    # The root folder is a mount point, as anywhere but in a plain chroot.
+    # pivot_root, as containers do: from a plain chroot a process that changes its mount namespace gets out. And bash
+    # stays, to reap what is left to it.
     unshare --mount --pid --fork --kill-child -- bash -euc '
-        mount --bind "$1" "$1"
-        cd "$1"
-        mount -t proc proc "$1/proc"
-        mount --rbind /dev "$1/dev"
-        mount -t tmpfs tmpfs "$1/run"
-        copy=$1; shift
-        exec chroot "$copy" env -i "$@"' inside "$copy" \
+        cd "$1"; shift
+        mount --bind . .
+        cd "$PWD"
+        mount -t proc proc proc
+        mount --rbind /dev dev
+        mount -t tmpfs tmpfs run
+        mkdir run/host
+        pivot_root . run/host
+        umount -l /run/host
+        env -i "$@"; exit' inside "$copy" \
         HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 "${passed[@]}" "$@"
 }
 
