@@ -131,10 +131,12 @@ class Supervisor:
         children: list[_Child] = []
         keepers: list[asyncio.Task[None]] = []
         try:
+            # All at once: none needs another to start, and who finds another silent asks again.
             for spec in self._processes:
                 child = _Child(spec)
                 children.append(child)
                 self._spawn(child)
+            for child in children:
                 await self._come_up(child)
                 if self._stop.is_set():
                     return

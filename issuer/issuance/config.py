@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from issuer.issuance.keys import KeyType
-from issuer.issuance.lint import LintKind
+
+LintKind = Literal["pkix", "ncp-natural-person"]
+"""Defined here and not beside the linter: every process reads settings, only the issuer loads pkilint."""
 
 KeyUsage = Literal[
     "digital-signature",

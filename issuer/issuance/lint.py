@@ -18,9 +18,9 @@ from pkilint.etsi.etsi_constants import CertificateType
 from pkilint.pkix import certificate, crl, extension, name, ocsp
 from pkilint.validation import ValidationFindingSeverity, ValidationResult
 
+from issuer.issuance.config import LintKind
 from issuer.issuance.errors import LintRefused
 
-LintKind = Literal["pkix", "ncp-natural-person"]
 CrlKind = Literal["crl", "arl"]
 
 _THRESHOLD = ValidationFindingSeverity.WARNING

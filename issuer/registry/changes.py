@@ -10,17 +10,22 @@ import contextlib
 import threading
 from collections.abc import Callable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-import psycopg
 import sqlalchemy as sa
 
 from issuer.registry.database import Database
+
+if TYPE_CHECKING:
+    import psycopg
 
 POLL_SECONDS = 0.02
 
 
 def connect(database: Database) -> psycopg.Connection:
     """A PostgreSQL connection outside the pool, that finds out within seconds when its server is gone."""
+    import psycopg  # noqa: PLC0415 - on SQLite nobody pays for loading it
+
     return psycopg.connect(
         database.url.set(drivername="postgresql").render_as_string(hide_password=False),
         autocommit=True,

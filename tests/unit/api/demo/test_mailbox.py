@@ -18,7 +18,9 @@ import pytest
 
 from api.demo.config import DemoConfig, DemoDisabled
 from api.demo.mailbox import Mailbox, run, serve
-from api.mail import MailConfig, Transport, code_message, parse_address
+from api.mail.address import parse_address
+from api.mail.messages import code_message
+from api.mail.transport import MailConfig, Transport
 from issuer.clock import system_clock
 
 

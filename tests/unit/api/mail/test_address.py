@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.mail import AddressRefused, parse_address
+from api.mail.address import parse_address
+from api.mail.errors import AddressRefused
 
 
 @pytest.mark.parametrize(

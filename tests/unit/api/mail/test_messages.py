@@ -11,9 +11,9 @@ from string import Template
 
 import pytest
 
-from api.mail import code_message, notice_message, parse_address
+from api.mail.address import parse_address
 from api.mail.errors import NoticeUnwritable
-from api.mail.messages import NOTICES
+from api.mail.messages import NOTICES, code_message, notice_message
 from api.mail.texts import catalogue, catalogues
 from issuer.registry.outbox import OutboxEntry
 from policies.reasons import DeactivationReason, RevocationReason

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from api.mail import MailConfig, Transport
 from api.mail.sender import BATCH, LEASE, OutboxSender
+from api.mail.transport import MailConfig, Transport
 from issuer.registry import outbox
 from issuer.registry.tables import outbox as rows
 

@@ -14,15 +14,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from api.mail import (
-    MailConfig,
-    MailPostponed,
-    MailRefused,
-    MailUnavailable,
-    Transport,
-    code_message,
-    parse_address,
-)
+from api.mail.address import parse_address
+from api.mail.errors import MailPostponed, MailRefused, MailUnavailable
+from api.mail.messages import code_message
+from api.mail.transport import MailConfig, Transport
 from issuer.secrets import SecretFileRefused
 
 NOW = datetime(2026, 3, 27, 12, 0, tzinfo=UTC)
