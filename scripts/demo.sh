@@ -5,12 +5,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # make hands SIGTERM on to what it runs, but takes it that SIGINT comes from a keyboard and has reached everybody:
 # sent to make alone it would be waited out for ever, blocked in make's own handler, which is what tells it here.
-# Where make is gone altogether, there is nobody left to serve for. Looks once a second, and starts nothing to do so.
+# Where make is gone altogether, there is nobody left to serve for. Looks once a second.
+# Standard input is a pipe that the server holds and nobody writes to: it ends when the server does.
 watch_make() {
-    local make=$1 server=$2 never field value
-    exec {never}<> <(:)
-    while kill -0 "$server"; do
-        read -r -t 1 -u "$never" || :
+    local make=$1 server=$2 field value status
+    while :; do
+        read -r -t 1 && status=0 || status=$?
+        [ "$status" -gt 128 ] || return 0
         while read -r field value; do
             if [ "$field" = PPid: ] && [ "$value" != "$make" ]; then kill -TERM "$server"; return; fi
         done < "/proc/$server/status"
@@ -21,7 +22,15 @@ watch_make() {
 }
 
 scripts/setup.sh demo
-bin/mycert demo setup
-# Not a child of the server's, which looks after its own.
-[ -z "${MAKELEVEL:-}" ] || (watch_make "$PPID" "$$" < /dev/null &> /dev/null &)
+
+# What decides whether the installation is complete is what makes it: this script need not ask again.
+home=${MYCERT_HOME:-var/demo}
+made_by=$(cat api/demo/*.py api/layout.py issuer/registry/migrations/versions/*.py api/journey/migrations/versions/*.py | sha256sum)
+if [ ! -e "$home/.complete" ] || [ "$(< "$home/.complete")" != "$made_by" ]; then
+    bin/mycert demo setup
+    echo "$made_by" > "$home/.complete"
+fi
+if [ -n "${MAKELEVEL:-}" ]; then
+    exec {alive}> >(watch_make "$PPID" "$$" &> /dev/null)
+fi
 exec bin/mycert serve

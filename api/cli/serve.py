@@ -11,7 +11,8 @@ from pathlib import Path
 
 import click
 
-from api.accounts import Account, settle_users
+from api import logs
+from api.accounts import Account, Users, settle_users
 from api.cli.output import settings
 from api.home_lock import AlreadyRunning
 from api.layout import Layout
@@ -36,6 +37,12 @@ def serve(context: click.Context) -> None:
         # it where it has that capability; where it has not, the workers' report says what is missing.
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     users = settle_users(layout.home, needs=needs)
+    with layout.log("serve").open("a", encoding="utf-8") as log:
+        logs.configure("serve", level=configured.server.log_level, stream=log)
+        _supervise(configured, layout, users)
+
+
+def _supervise(configured: Settings, layout: Layout, users: Users) -> None:
     supervisor = Supervisor(
         _processes(configured, layout, users.accounts),
         home=layout.home,
