@@ -151,7 +151,7 @@ def test_lint_refuses_what_lives_too_long() -> None:
     longer = build([], next_update=NOW + timedelta(days=366))
     for kind in ("crl", "arl"):
         with pytest.raises(LintRefused, match="validity_period"):
-            lint_crl(longer, kind)  # type: ignore[arg-type]
+            lint_crl(longer, kind)
 
 
 def test_lint_looks_at_a_sample_of_a_long_list() -> None:

@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from issuer.issuance.config import LintKind
 from issuer.issuance.errors import LintRefused
-from issuer.issuance.lint import LintKind, lint_certificate
+from issuer.issuance.lint import lint_certificate
 from tests.fixtures.authorities import JEANNE, NOW, chain, private_key, responder_certificate
 
 
@@ -65,5 +66,5 @@ def test_every_certificate_of_the_chain_is_free_of_findings() -> None:
     ):
         lint_certificate(certificate.public_bytes(Encoding.DER), "pkix")
     for key_type in ("rsa-2048", "rsa-3072", "p-256", "p-384"):
-        der = authorities.certificate(key_type).public_bytes(Encoding.DER)  # type: ignore[arg-type]
+        der = authorities.certificate(key_type).public_bytes(Encoding.DER)
         lint_certificate(der, "ncp-natural-person")

@@ -55,6 +55,10 @@ def answer(*statuses: Status, hash_name: HashName = "sha1", **changes: Any) -> b
     return build_answer(arguments.pop("responder", responder()), answers, **arguments)
 
 
+def good(count: int) -> list[Status]:
+    return ["good"] * count
+
+
 @pytest.mark.parametrize("nonce", [None, b"n", bytes(128)], ids=["no nonce", "1 octet", "128 octets"])
 @pytest.mark.parametrize("hash_name", ["sha1", "sha256"])
 @pytest.mark.parametrize("status", STATUSES, ids=str)
@@ -91,7 +95,7 @@ def test_answers(status: Status, hash_name: HashName, nonce: bytes | None, count
 @pytest.mark.parametrize("key_type", ["p-384", "rsa-3072"])
 @pytest.mark.parametrize("count", [1, 2])
 def test_signers_of_other_key_types(key_type: KeyType, count: int) -> None:
-    der = answer(*["good"] * count, responder=responder(key_type))  # type: ignore[list-item]
+    der = answer(*good(count), responder=responder(key_type))
     read = ocsp.load_der_ocsp_response(der)
     assert verifies(responder(key_type).public_key, read.signature, read.tbs_response_bytes)
 
@@ -114,7 +118,7 @@ def test_cert_ids_are_those_that_askers_compute(hash_name: HashName) -> None:
 @pytest.mark.parametrize("count", [1, 2])
 def test_times_that_cannot_be_promised(this_update: Any, next_update: Any, count: int) -> None:
     with pytest.raises(OcspRefused):
-        answer(*["good"] * count, this_update=this_update, next_update=next_update)  # type: ignore[list-item]
+        answer(*good(count), this_update=this_update, next_update=next_update)
 
 
 def test_an_answer_about_nothing_is_refused() -> None:
@@ -133,8 +137,8 @@ class _Stale(ec.EllipticCurvePrivateKey):
     def sign(self, data: Any, signature_algorithm: Any) -> bytes:
         return cast("ec.EllipticCurvePrivateKey", private_key("p-256", 99)).sign(data, signature_algorithm)
 
-    curve = property(lambda self: ec.SECP256R1())  # type: ignore[assignment]
-    key_size = property(lambda self: 256)  # type: ignore[assignment]
+    curve = property(lambda self: ec.SECP256R1())
+    key_size = property(lambda self: 256)
 
     def _unused(self, *_: object, **__: object) -> Any:
         raise NotImplementedError
@@ -148,7 +152,7 @@ def test_a_signature_of_another_key_never_leaves(count: int) -> None:
         responder().certificate, cast("PrivateKey", _Stale()), chain().issuing.certificate, now=NOW
     )
     with pytest.raises(OcspRefused, match="does not verify"):
-        answer(*["good"] * count, responder=stale)  # type: ignore[list-item]
+        answer(*good(count), responder=stale)
 
 
 def test_a_signer_says_that_it_is_one() -> None:
