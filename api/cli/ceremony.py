@@ -9,16 +9,15 @@ from pathlib import Path
 
 import click
 
-from api.cli.hsm import configured_tokens
 from api.cli.officer import officer_name
 from api.cli.output import answer, settings, table
+from api.cli.tokens import configured_tokens, open_token
 from api.layout import Layout
 from api.settings import Settings
 from issuer.ceremony.record import CeremonyRecord
 from issuer.ceremony.run import run_ceremony
 from issuer.ceremony.script import parse_script
 from issuer.clock import system_clock, system_random
-from issuer.tokens import Token
 
 
 def hold_ceremony(
@@ -32,10 +31,9 @@ def hold_ceremony(
     """Open every configured token, run the script into ``pki/``. Raises CeremonyRefused, HsmError."""
     script = parse_script(source)
     with ExitStack() as opened:
-        tokens = {}
-        for name, config in configured_tokens(configured).items():
-            tokens[name] = Token.open(config, config.read_pin())
-            opened.callback(tokens[name].close)
+        tokens = {
+            name: opened.enter_context(open_token(configured, name)) for name in configured_tokens(configured)
+        }
         return run_ceremony(
             script,
             tokens,

@@ -8,14 +8,10 @@ from typing import Any
 import click
 
 from api.cli.output import Found, answer, settings, table
+from api.cli.tokens import configured_tokens, give_back, open_token
 from api.settings import Settings
 from issuer.secrets import Secret
 from issuer.tokens import HsmError, Token, TokenConfig, TokenExists, initialise_token
-
-
-def configured_tokens(configured: Settings) -> dict[str, TokenConfig]:
-    found = {"root": configured.hsm.root, "issuing": configured.hsm.issuing, "status": configured.hsm.status}
-    return {name: token for name, token in found.items() if token is not None}
 
 
 @click.group()
@@ -27,7 +23,8 @@ def hsm() -> None:
 @click.pass_context
 def status(context: click.Context) -> None:
     """Open every token and say what is on it. Exit status 1 where one does not open."""
-    rows = [_status(name, config) for name, config in configured_tokens(settings(context)).items()]
+    configured = settings(context)
+    rows = [_status(configured, name, config) for name, config in configured_tokens(configured).items()]
     answer(context, {"tokens": rows}, table(rows, ["token", "label", "state", "keys"]))
     if any(row["state"] != "ready" for row in rows):
         raise Found("a token is not ready")
@@ -38,12 +35,10 @@ def status(context: click.Context) -> None:
 def list_keys(context: click.Context) -> None:
     """List the keys of every token with their attributes."""
     rows: list[dict[str, Any]] = []
-    for name, config in configured_tokens(settings(context)).items():
-        token = Token.open(config, config.read_pin())
-        try:
+    configured = settings(context)
+    for name in configured_tokens(configured):
+        with open_token(configured, name) as token:
             rows += [{"token": name, **_key(report)} for report in token.inventory()]
-        finally:
-            token.close()
     answer(context, {"keys": rows}, table(rows, ["token", "label", "type", "sound", "findings"]))
 
 
@@ -52,16 +47,16 @@ def list_keys(context: click.Context) -> None:
 def check(context: click.Context) -> None:
     """A real signature with every key, verified; and the attributes of each. Exit status 1 for a finding."""
     rows: list[dict[str, Any]] = []
-    for name, config in configured_tokens(settings(context)).items():
+    configured = settings(context)
+    for name in configured_tokens(configured):
         try:
-            token = Token.open(config, config.read_pin())
+            with open_token(configured, name) as token:
+                rows += [
+                    {"token": name, "label": key.label, "result": _probe(token, key)}
+                    for key in token.inventory()
+                ]
         except HsmError as error:
             rows.append({"token": name, "label": "–", "result": str(error)})
-            continue
-        try:
-            rows += [{"token": name, "label": r.label, "result": _probe(token, r)} for r in token.inventory()]
-        finally:
-            token.close()
     answer(context, {"checks": rows}, table(rows, ["token", "label", "result"]))
     if any(row["result"] != "ok" for row in rows):
         raise Found("a key is not in order")
@@ -82,7 +77,8 @@ def init(context: click.Context, tokens: tuple[str, ...], so_pin_folder: Path, d
 
     A token that exists is left alone.
     """
-    known = configured_tokens(settings(context))
+    configured = settings(context)
+    known = configured_tokens(configured)
     if unknown := set(tokens) - set(known):
         raise click.UsageError(f"not configured: {', '.join(sorted(unknown))}")
     rows = []
@@ -90,6 +86,8 @@ def init(context: click.Context, tokens: tuple[str, ...], so_pin_folder: Path, d
         config = known[name]
         so_pin, user_pin = Secret.from_file(so_pin_folder / f"{name}.so.pin"), config.read_pin()
         rows.append({"token": name, "label": config.label, "done": _init(config, so_pin, user_pin, dry_run)})
+    if not dry_run:
+        give_back(configured)
     answer(context, {"tokens": rows}, table(rows, ["token", "label", "done"]))
 
 
@@ -102,16 +100,13 @@ def _init(config: TokenConfig, so_pin: Secret, user_pin: Secret, dry_run: bool) 
         return "exists, left alone"
 
 
-def _status(name: str, config: TokenConfig) -> dict[str, Any]:
+def _status(configured: Settings, name: str, config: TokenConfig) -> dict[str, Any]:
     row: dict[str, Any] = {"token": name, "label": config.label, "module": config.module}
     try:
-        token = Token.open(config, config.read_pin())
+        with open_token(configured, name) as token:
+            return {**row, "state": "ready", "keys": len(token.inventory())}
     except HsmError as error:
         return {**row, "state": str(error), "keys": None}
-    try:
-        return {**row, "state": "ready", "keys": len(token.inventory())}
-    finally:
-        token.close()
 
 
 def _key(report: Any) -> dict[str, Any]:
