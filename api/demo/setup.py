@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 
 from api.accounts import AccountsMissing, find_accounts
@@ -15,6 +14,9 @@ from api.cli.db import upgrade_all
 from api.demo import idp
 from api.layout import Layout
 from api.settings import Settings, load
+from issuer.ceremony.demo import demo_script
+from issuer.ceremony.record import record_paths
+from issuer.ceremony.script import parse_script
 from issuer.clock import system_random
 from issuer.identity import SIMULATED_ISSUER
 
@@ -94,8 +96,9 @@ def prepare(home: Path, say: Callable[[str], None]) -> Settings:
         _write(layout.key("code"), system_random(32).hex().encode(), 0o600)
     idp.create_provider(home)
     settings = load()
-    fresh = not (layout.pki / "root.crl").exists()
-    if fresh:
+    script = demo_script()
+    _, signature = record_paths(layout.pki, parse_script(script).name)
+    if not signature.exists():
         say("making three SoftHSM tokens: root, issuing, status")
         subprocess.run(
             [str(_CHECKOUT / "scripts" / "softhsm_init.sh")],
@@ -108,7 +111,6 @@ def prepare(home: Path, say: Callable[[str], None]) -> Settings:
             stdout=subprocess.DEVNULL,
         )
         say("key ceremony: root CA, issuing CA, OCSP signer")
-        script = resources.files("issuer.ceremony").joinpath("demo.toml").read_bytes()
         hold_ceremony(settings, script, ["demo"], say)
     upgrade_all(settings)
     try:
