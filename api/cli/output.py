@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import click
+import httpx
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.demo.config import DemoDisabled
+from api.problems import RemoteProblem, problem_of
 from api.settings import Settings, SettingsRefused, load
 from issuer.ceremony.script import CeremonyRefused
 from issuer.errors import CaUnavailable, IssuerError
@@ -26,6 +28,8 @@ _REFUSALS = (
     IssuerError,
     PolicyRefusal,
     CeremonyRefused,
+    RemoteProblem,
+    FileExistsError,
 )
 
 
@@ -64,17 +68,10 @@ def exit_status(error: BaseException) -> int | None:
     """None for an error that is nobody's use or reach, but ours."""
     if isinstance(error, Found):
         return FOUND
-    if isinstance(error, TokenUnavailable | CaUnavailable | SQLAlchemyError | ConnectionError):
+    if isinstance(error, RemoteProblem) and problem_of(error).status >= httpx.codes.INTERNAL_SERVER_ERROR:
         return UNREACHABLE
-    if isinstance(
-        error,
-        SettingsRefused
-        | SecretFileRefused
-        | DemoDisabled
-        | HsmError
-        | IssuerError
-        | PolicyRefusal
-        | FileExistsError,
-    ):
+    if isinstance(error, TokenUnavailable | CaUnavailable | SQLAlchemyError):
+        return UNREACHABLE
+    if isinstance(error, _REFUSALS):
         return WRONG_USE
-    return None
+    return UNREACHABLE if isinstance(error, OSError) else None
