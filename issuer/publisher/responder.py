@@ -103,8 +103,10 @@ class LiveResponder:
 
     def _standing(self, cert_id: CertId) -> Status:
         """Raises OcspError where nothing can be vouched for (RFC 9919 4.2.3, after RFC 5019 2.2.3)."""
+        if cert_id.serial <= 0:
+            raise OcspError("unauthorized", "no certificate has such a serial")
         subject = None
-        if cert_id.serial > 0 and cert_id.serial.bit_length() <= _LONGEST_SERIAL:
+        if cert_id.serial.bit_length() <= _LONGEST_SERIAL:
             with self._database.read() as connection:
                 subject = status.subject(connection, self._signer.authority, serial_text(cert_id.serial))
         if subject is None:

@@ -1,0 +1,157 @@
+"""The publisher as it runs: threads, wake-ups, one leader, failures that are repeated."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.x509 import ocsp
+
+from issuer.issuance.templates import serial_text
+from issuer.publisher.leader import Leadership
+from issuer.publisher.loop import Publisher
+from issuer.registry import answers, crls
+from issuer.registry.database import Database
+from tests.fixtures.pki import record_certificate, revoke
+from tests.fixtures.publication import MakeSite, Site
+from tests.fixtures.registries import OpenRegistry
+
+YEAR = timedelta(days=365)
+
+
+@contextmanager
+def running(site: Site, database: Database | None = None) -> Iterator[Publisher]:
+    publisher = Publisher(
+        database=database or site.database,
+        signer=site.signer,
+        door=site.door,
+        config=site.config,
+        clock=site.clock,
+    )
+    stop = threading.Event()
+    thread = threading.Thread(target=publisher.run, args=(stop,))
+    thread.start()
+    try:
+        yield publisher
+    finally:
+        stop.set()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def until(condition: Callable[[], object], seconds: float = 5.0) -> float:
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds, "it never happened"
+        time.sleep(0.002)
+    return time.monotonic() - started
+
+
+def listed(site: Site) -> set[int]:
+    with site.database.read() as connection:
+        current = crls.current(connection, "issuing")
+        der = None if current is None else crls.read(connection, "issuing", current.number)
+    return set() if der is None else {entry.serial_number for entry in x509.load_der_x509_crl(der)}
+
+
+def said(site: Site, serial: int) -> ocsp.OCSPCertStatus | None:
+    with site.database.read() as connection:
+        found = answers.find(connection, "issuing", serial_text(serial), "sha256")
+    return None if found is None else ocsp.load_der_ocsp_response(found.answer).certificate_status
+
+
+def test_a_revocation_is_published_at_once(site: Site) -> None:
+    record_certificate(site.database, 1, site.clock(), life=YEAR)
+    with running(site) as publisher:
+        until(lambda: said(site, 1) is ocsp.OCSPCertStatus.GOOD)
+        revoke(site.database, 1, site.clock())
+        took = until(lambda: said(site, 1) is ocsp.OCSPCertStatus.REVOKED and listed(site) == {1})
+        assert publisher.leads
+        assert publisher.failing == {}
+    assert took < 1.0
+
+
+def test_the_issuer_away_delays_crls_and_no_answer(make_site: MakeSite, registry: Database) -> None:
+    site = make_site(registry, retry_first=0.01, retry_longest=0.05)
+    record_certificate(registry, 1, site.clock(), life=YEAR)
+    site.door.broken = True
+    with running(site) as publisher:
+        revoke(registry, 1, site.clock())
+        until(lambda: said(site, 1) is ocsp.OCSPCertStatus.REVOKED)
+        until(lambda: publisher.failing == {"crl": "CaUnavailable"})
+        until(lambda: site.door.asked.count("crl") > 3)
+        assert listed(site) == set()
+        site.door.broken = False
+        until(lambda: listed(site) == {1})
+        until(lambda: publisher.failing == {})
+
+
+def test_one_leads_and_the_other_takes_over(
+    make_site: MakeSite, open_registry: OpenRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("issuer.publisher.loop._TICK", 0.05)
+    first, other_database = open_registry(), open_registry()
+    site = make_site(first)
+    record_certificate(first, 1, site.clock(), life=YEAR)
+    with running(site, other_database) as second:
+        until(lambda: second.leads)
+        with running(site) as stand_by:
+            until(lambda: said(site, 1) is not None)
+            assert not stand_by.leads
+        assert second.leads
+    with running(site) as next_one:
+        until(lambda: next_one.leads)
+        revoke(first, 1, site.clock())
+        until(lambda: said(site, 1) is ocsp.OCSPCertStatus.REVOKED)
+
+
+def test_leadership_ends_with_its_process(tmp_path: Path) -> None:
+    """Killed, not stopped: the lock is the kernel's."""
+    url = f"sqlite:///{tmp_path / 'registry.db'}"
+    held = (
+        "import sys, time\n"
+        "from issuer.registry.database import Database\n"
+        "from issuer.publisher.leader import Leadership\n"
+        "leadership = Leadership(Database(sys.argv[1], channel='registry'))\n"
+        "print(leadership.hold(), flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", held, url], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": "."}
+    )
+    assert process.stdout is not None
+    with process.stdout as output:
+        assert output.readline() == b"True\n"
+        leadership = Leadership(Database(url, channel="registry"))
+        assert not leadership.hold()
+        process.kill()
+        process.wait()
+    assert leadership.hold()
+    assert leadership.hold()
+    leadership.release()
+
+
+def test_a_lost_database_connection_ends_leadership(postgres_database: Callable[..., str]) -> None:
+    database = Database(postgres_database(), channel="registry")
+    first, second = Leadership(database), Leadership(database)
+    assert first.hold()
+    assert not second.hold()
+    with database.write() as connection:
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+        )
+    with pytest.raises(Exception, match=r"terminat|closed"):
+        first.hold()
+    until(lambda: second.hold())
+    first.release()
+    second.release()
+    database.close()
