@@ -35,5 +35,11 @@ install_packages
 if is_root; then create_users; fi
 build_venv
 
+# Cloned under root's umask of 077, the sources themselves would be out of the service users' reach.
+if is_root && [ -n "$(find policies hsm issuer api tests ! -perm -o+r -print -quit)" ]; then
+    say "letting other users read the sources"
+    chmod -R a+rX policies hsm issuer api tests
+fi
+
 # The service users cannot write the compiled modules beside the sources, and would compile them at every start.
 "$venv/bin/python" -I -m compileall -q policies hsm issuer api
