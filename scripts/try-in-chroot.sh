@@ -60,6 +60,7 @@ fi
 
 copy=$(mktemp -d "${TMPDIR:-/tmp}/mycert-chroot-XXXXXX")
 [ -n "$keep" ] || trap 'rm -rf --one-file-system "$copy"' EXIT
+trap 'exit 143' TERM INT HUP
 chmod 755 "$copy"
 cp -a --reflink=auto "$pristine/." "$copy/"
 copy_configuration "$copy"
@@ -97,10 +98,10 @@ if [ -z "$as_user" ]; then
 else
     inside useradd --create-home developer
     inside chown -R developer $place
-    echo "== as a user without sudo: make $* must stop and name what is missing"
+    echo "== as a user without sudo: set-up must stop and name what is missing"
     said=$copy/root/said
     if inside setpriv --reuid=developer --regid=developer --init-groups env HOME=/home/developer \
-        make -C $place "$@" 2>&1 | tee "$said"; then fail "it did not stop"; fi
+        make -C $place setup-test 2>&1 | tee "$said"; then fail "it did not stop"; fi
     read -r -a missing <<< "$(sed -n 's/.*: apt-get install //p' "$said")"
     [ ${#missing[@]} -gt 0 ] || fail "it named no packages"
     echo "== as root: apt-get install ${missing[*]}"
