@@ -27,6 +27,8 @@ HASH_NAMES: tuple[HashName, ...] = ("sha1", "sha256")
 
 _SWEEP_SHARE = 20
 """Looking through all certificates may take a twentieth of the time; revocations are looked for apart."""
+_LOOKED_UP = 50
+"""Batches that one look at all certificates finds work for."""
 _KEPT_AFTER_END = timedelta(days=1)
 
 
@@ -54,68 +56,85 @@ class Answering:
 
     def round(self, stopping: Callable[[], bool] = lambda: False) -> None:
         """Sign until nothing is due. Raises what token and database raise; what is done stays done."""
-        while not stopping() and (self._sign_revoked() or self._sweep()):
+        while not stopping() and (self._sign_revoked() or self._sweep(stopping)):
             pass
 
     def _sign_revoked(self) -> bool:
+        """A look that costs the same whatever the number of certificates; whether there may be more."""
         with self._database.read() as connection:
             last = status.last_revocation(connection, self._authority)
         if last <= self._revoked_through:
             return False
-        full = self._sign_due(self._revoked_through)
-        if not full:
-            self._revoked_through = last
-        return full
+        due = self._due(self._batch, revoked_after=self._revoked_through)
+        self._publish(due)
+        if len(due) == self._batch:
+            return True
+        self._revoked_through = last
+        return False
 
-    def _sweep(self) -> bool:
+    def _sweep(self, stopping: Callable[[], bool]) -> bool:
+        """A look at all certificates. Revocations that come meanwhile are answered between two batches."""
         begin = self._monotonic()
         if begin < self._sweep_after:
             return False
-        full = self._sign_due(None)
-        if not full:
-            now = self._clock()
-            with self._database.read() as connection:
-                ended = answers.earliest_end(connection, self._authority)
-            if ended is not None and ended < now - _KEPT_AFTER_END:
-                with self._database.write() as connection:
-                    answers.drop_ended(connection, self._authority, now - _KEPT_AFTER_END)
-            ANSWERS_NEXT_UPDATE.labels(self._authority).set(ended.timestamp() if ended else 0)
-            end = self._monotonic()
-            self._sweep_after = end + _SWEEP_SHARE * (end - begin)
-        return full
+        due = self._due(limit := _LOOKED_UP * self._batch)
+        self._sweep_after = self._monotonic() + _SWEEP_SHARE * (self._monotonic() - begin)
+        for start in range(0, len(due), self._batch):
+            self._publish(due[start : start + self._batch])
+            if stopping():
+                return False
+            self._sign_revoked()
+        if len(due) == limit:
+            self._sweep_after = 0.0
+            return True
+        self._drop_ended()
+        return False
 
-    def _sign_due(self, revoked_after: int | None) -> bool:
-        """Sign one batch; whether there may be more."""
-        now = self._clock()
-        responder = self._signer.responder()
-        end = min(now + self._life, responder.not_after)
+    def _drop_ended(self) -> None:
+        before = self._clock() - _KEPT_AFTER_END
         with self._database.read() as connection:
-            due = status.subjects_due(
+            earliest = answers.earliest_end(connection, self._authority)
+        if earliest is not None and earliest < before:
+            with self._database.write() as connection:
+                answers.drop_ended(connection, self._authority, before)
+        ANSWERS_NEXT_UPDATE.labels(self._authority).set(earliest.timestamp() if earliest else 0)
+
+    def _ends(self, now: datetime) -> datetime:
+        """An answer cannot reach beyond its signer's end."""
+        return min(now + self._life, self._signer.responder().not_after)
+
+    def _due(self, limit: int, *, revoked_after: int | None = None) -> Sequence[Subject]:
+        now = self._clock()
+        with self._database.read() as connection:
+            return status.subjects_due(
                 connection,
                 self._authority,
                 now=now,
-                # An answer cannot be renewed beyond its signer's end.
-                renew_before=min(now + self._life / 2, end - timedelta(seconds=2)),
-                limit=self._batch,
+                # Near the signer's end a new answer would reach no further than the present one.
+                renew_before=min(now + self._life / 2, self._ends(now) - timedelta(seconds=2)),
+                limit=limit,
                 revoked_after=revoked_after,
             )
+
+    def _publish(self, due: Sequence[Subject]) -> None:
+        now, responder = self._clock(), self._signer.responder()
         fresh: list[Answer] = []
         refused: OcspRefused | None = None
         for subject in due:
             try:
-                fresh += self.sign(responder, subject, now, end)
+                fresh += self.sign(responder, subject, now, self._ends(now))
             except OcspRefused as error:
                 # One certificate's trouble must not keep the others from their answers.
                 log.error("answer-refused", serial=subject.serial, cause=str(error))
                 refused = error
         if fresh:
+            # A subject that was revoked since it was read gets no good answer here.
             with self._database.write() as connection:
                 answers.replace(connection, self._authority, fresh)
             for one in fresh:
                 ANSWERS.labels(one.status).inc()
         if refused is not None:
             raise refused
-        return len(due) == self._batch
 
     def sign(
         self, responder: Responder, subject: Subject, this_update: datetime, next_update: datetime

@@ -24,7 +24,7 @@ POLL_SECONDS = 0.02
 
 def connect(database: Database) -> psycopg.Connection:
     """A PostgreSQL connection outside the pool, that finds out within seconds when its server is gone."""
-    import psycopg  # noqa: PLC0415 - on SQLite nobody pays for loading it
+    import psycopg
 
     return psycopg.connect(
         database.url.set(drivername="postgresql").render_as_string(hide_password=False),

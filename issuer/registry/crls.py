@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from issuer.errors import IssuerError
 from issuer.registry.database import insert_unless_conflict
 from issuer.registry.status import last_revocation
-from issuer.registry.tables import certificates, crls, revocations
+from issuer.registry.tables import crls, revocations
 
 
 class CrlSuperseded(IssuerError):
@@ -20,7 +20,7 @@ class CrlSuperseded(IssuerError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrlContent:
-    """DER entries by serial, and the last revocation that they are known to take in."""
+    """DER entries, oldest first, and the last revocation that they are known to take in."""
 
     entries: list[bytes]
     covers: int
@@ -47,9 +47,8 @@ def content(connection: Connection, authority: str, not_expired_at: datetime) ->
     covers = last_revocation(connection, authority)
     query = (
         sa.select(revocations.c.entry)
-        .join(certificates, certificates.c.serial == revocations.c.serial)
-        .where(revocations.c.authority == authority, certificates.c.not_after >= not_expired_at)
-        .order_by(revocations.c.serial)
+        .where(revocations.c.authority == authority, revocations.c.not_after >= not_expired_at)
+        .order_by(revocations.c.sequence)
     )
     return CrlContent(entries=list(connection.execute(query).scalars()), covers=covers)
 

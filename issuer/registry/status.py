@@ -42,6 +42,7 @@ def revoke(
     """
     known = sa.select(revocations.c.serial).where(revocations.c.serial == serial)
     highest = sa.select(sa.func.coalesce(sa.func.max(revocations.c.sequence), 0))
+    not_after = sa.select(certificates.c.not_after).where(certificates.c.serial == serial)
     while connection.execute(known).first() is None:
         # Who else took this number keeps the insert waiting until the number is committed,
         # or free again. So numbers have no gaps and are seen in their order.
@@ -52,6 +53,7 @@ def revoke(
             authority=authority,
             revoked_at=now,
             reason=reason,
+            not_after=not_after.scalar_subquery(),
             entry=entry,
             sequence=connection.execute(highest).scalar_one() + 1,
         )

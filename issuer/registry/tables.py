@@ -118,6 +118,7 @@ revocations = sa.Table(
     sa.Column("authority", sa.String(32), nullable=False, index=True),
     sa.Column("revoked_at", UtcDateTime, nullable=False),
     sa.Column("reason", sa.String(32), nullable=False),  # policies.reasons.X509Reason
+    sa.Column("not_after", UtcDateTime, nullable=False),  # the certificate's, so that a CRL needs no join
     sa.Column("entry", sa.LargeBinary, nullable=False),  # DER of the CRL entry, encoded once
     # Without gaps, and seen by others in this order: whoever sees 7 sees 1 to 6.
     sa.Column("sequence", sa.BigInteger, nullable=False, unique=True),

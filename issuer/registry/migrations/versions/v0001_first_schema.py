@@ -88,6 +88,7 @@ def upgrade() -> None:
         sa.Column("authority", sa.String(length=32), nullable=False),
         sa.Column("revoked_at", UtcDateTime(), nullable=False),
         sa.Column("reason", sa.String(length=32), nullable=False),
+        sa.Column("not_after", UtcDateTime(), nullable=False),
         sa.Column("entry", sa.LargeBinary(), nullable=False),
         sa.Column("sequence", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["serial"], ["certificates.serial"], name=op.f("fk_revocations_serial")),
