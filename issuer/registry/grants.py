@@ -45,6 +45,7 @@ REGISTRY: Grants = {
     "mycert_status": {
         "crls": ["SELECT"],
         "answers": ["SELECT"],
+        "batches": ["SELECT"],
         # So that no good answer outlives a revocation, even where the publisher is down.
         "revocations": ["SELECT (serial, authority, sequence)"],
     },
