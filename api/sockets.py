@@ -67,29 +67,32 @@ def run(
     listeners: Sequence[Listener],
     *,
     on_start: Hook | None = None,
+    on_end: Callable[[], None] | None = None,
     on_stop: Hook | None = None,
     grace: float = GRACE_SECONDS,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then finish what runs, at most ``grace`` seconds, and return.
 
-    ``on_start`` runs once every address answers, ``on_stop`` after the last connection ended.
+    ``on_start`` runs once every address answers, ``on_end`` at the signal, so that nothing waits in vain
+    for the end, and ``on_stop`` after the last connection ended.
     """
     with contextlib.ExitStack() as opened:
         sockets = [opened.enter_context(open_socket(entry.address)) for entry in listeners]
-        uvloop.run(_serve(listeners, sockets, on_start, on_stop, grace))
+        uvloop.run(_serve(listeners, sockets, on_start, on_end, on_stop, grace))
 
 
 async def _serve(
     listeners: Sequence[Listener],
     sockets: Sequence[socket.socket],
     on_start: Hook | None,
+    on_end: Callable[[], None] | None,
     on_stop: Hook | None,
     grace: float,
 ) -> None:
     servers = [_Server(entry, grace) for entry in listeners]
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _ask_to_end, servers, grace)
+        loop.add_signal_handler(number, _ask_to_end, servers, on_end, grace)
     log = get_logger()
     started: list[_Server] = []
     try:
@@ -107,8 +110,10 @@ async def _serve(
         log.info("stopped")
 
 
-def _ask_to_end(servers: Sequence[_Server], grace: float) -> None:
+def _ask_to_end(servers: Sequence[_Server], on_end: Callable[[], None] | None, grace: float) -> None:
     """The end is bounded twice: gently by uvicorn, and hard, for a thread that never returns blocks exit."""
+    if on_end is not None:
+        on_end()
     if not any(server.should_exit for server in servers):
         last_resort = threading.Timer(grace + 2, os._exit, args=(70,))
         last_resort.daemon = True

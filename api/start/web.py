@@ -24,6 +24,8 @@ from api.texts import Texts
 from api.web.app import build_web_app
 from api.web.budget import CallBudget
 from api.web.forward import ForwardStatus
+from api.web.headers import ProtectiveHeaders
+from api.web.waiting import Settlements
 from issuer.clock import system_clock, system_random
 from issuer.identity.assertion import AssertionVerifier
 from issuer.identity.keys import provider_keys
@@ -57,11 +59,13 @@ def main(settings: Settings) -> None:
         config=settings.journey,
         random=random,
     )
+    settlements = Settlements(registry)
     app = build_web_app(
         verifier=verifier,
         journey=journey,
         verification=verification,
         held_stores=HeldStores(steps),
+        settlements=settlements,
         texts=texts,
         budget=CallBudget(settings.limits.calls_per_minute, clock),
         clock=clock,
@@ -81,15 +85,16 @@ def main(settings: Settings) -> None:
     async def end() -> None:
         stop.set()
         await asyncio.to_thread(sweeper.join, 5)
+        await front.close()
         issuer.close()
 
     front = ForwardStatus(app, host=settings.server.status_host, port=settings.server.status)
     listener = Listener(
-        app=front,
+        app=ProtectiveHeaders(front),
         address=TcpAddress(host=settings.server.host, port=settings.server.port),
         limits=Limits(),
     )
-    run([listener], on_start=begin, on_stop=end)
+    run([listener], on_start=begin, on_end=settlements.close, on_stop=end)
 
 
 def _sweep(journey: Journey, every: float, stop: threading.Event) -> None:

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from litestar import Litestar, Request, Response
+from litestar import Litestar, Request
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ControllerRouterHandler
 
-from api.bearer import bearer_token
 from api.health import Check, health_router
 from api.journey.holdings import HeldStores
 from api.journey.journey import Journey
@@ -23,18 +19,13 @@ from api.problems import exception_handlers
 from api.texts import Language, Texts, choose_language
 from api.web import v1
 from api.web.budget import CallBudget
+from api.web.guards import guards
+from api.web.openapi import openapi_config
+from api.web.waiting import Settlements
 from issuer.clock import Clock
 from issuer.identity.assertion import AssertionVerifier
 
 MAX_BODY = 64 * 1024
-
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
 
 
 def build_web_app(
@@ -43,6 +34,7 @@ def build_web_app(
     journey: Journey,
     verification: Verification,
     held_stores: HeldStores,
+    settlements: Settlements,
     texts: Texts,
     budget: CallBudget,
     clock: Clock,
@@ -52,11 +44,8 @@ def build_web_app(
 ) -> Litestar:
     """``more`` are further route handlers (portal pages); ``shown`` goes into ``/health/ready``."""
 
-    def anyone(request: Request[object, object, State]) -> Person:
-        token = bearer_token(request.scope)
-        identity = verifier.verify(token)
-        budget.spend(identity.ehealth_id or identity.subject)
-        return Person(identity=identity, assertion=token)
+    def anyone(request: Request[Person, object, State]) -> Person:
+        return request.user  # Set by the first guard.
 
     def fresh(anyone: Person) -> Person:
         verifier.require_fresh(anyone.identity)
@@ -65,15 +54,10 @@ def build_web_app(
     def language(request: Request[object, object, State]) -> Language:
         return choose_language(request.headers.get("accept-language"))
 
-    def add_headers(response: Response[Any]) -> Response[Any]:
-        for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value)
-        return response
-
     return Litestar(
-        route_handlers=[v1.router(), health_router(checks, shown), *more],
+        route_handlers=[v1.router(guards(verifier, budget)), health_router(checks, shown), *more],
         dependencies={
-            "anyone": Provide(anyone, sync_to_thread=True),
+            "anyone": Provide(anyone, sync_to_thread=False),
             "person": Provide(_same, sync_to_thread=False),
             "fresh": Provide(fresh, sync_to_thread=False),
             "language": Provide(language, sync_to_thread=False),
@@ -81,12 +65,12 @@ def build_web_app(
             "verification": Provide(lambda: verification, sync_to_thread=False),
             "held_stores": Provide(lambda: held_stores, sync_to_thread=False),
             "texts": Provide(lambda: texts, sync_to_thread=False),
+            "settlements": Provide(lambda: settlements, sync_to_thread=False),
             "clock": Provide(lambda: clock, sync_to_thread=False),
         },
         exception_handlers=exception_handlers(),
-        after_request=add_headers,
         request_max_body_size=MAX_BODY,
-        openapi_config=_openapi(),
+        openapi_config=openapi_config(),
         logging_config=None,
     )
 
@@ -94,17 +78,3 @@ def build_web_app(
 def _same(anyone: Person) -> Person:
     """A person whose rights the use case itself checks."""
     return anyone
-
-
-def _openapi() -> OpenAPIConfig:
-    return OpenAPIConfig(
-        title="myCert",
-        version="1",
-        description="Certificate stores for Luxembourg's health professionals.",
-        path="/schema",
-        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
-        security=[{"assertion": []}],
-        components=Components(
-            security_schemes={"assertion": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")}
-        ),
-    )

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from api.journey.holdings import HeldStore
 from api.journey.records import JourneyRequest
+from policies.eligibility import GateCode
 from policies.lifecycle import RequestState, StoreStatus, allowed_actions
 from policies.reasons import DeactivationReason
+
+DELIVERY_PATTERN = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]=?$"
+IDEMPOTENCY_KEY_PATTERN = "^[!-~]{1,128}$"
+
+
+def _example(value: object, **schema: Any) -> msgspec.Meta:
+    """For the OpenAPI document, beyond what is checked on entry: other refusals have codes of their own."""
+    return msgspec.Meta(extra_json_schema={"examples": [value], "extra": schema})
+
+
+_Uuid = Annotated[str, msgspec.Meta(extra_json_schema={"extra": {"format": "uuid"}})]
 
 
 class In(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,25 +38,30 @@ class StartIn(In, frozen=True, kw_only=True):
 
 
 class TermsIn(In, frozen=True, kw_only=True):
-    version: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    version: Annotated[str, msgspec.Meta(min_length=1, max_length=64), _example("2024-03")]
 
 
 class EmailIn(In, frozen=True, kw_only=True):
-    email: Annotated[str, msgspec.Meta(max_length=1024)]
+    email: Annotated[
+        str,
+        msgspec.Meta(max_length=1024),
+        _example("edouard.guerra@example.com", format="email", maxLength=254),
+    ]
     keystore_profile: Literal["modern", "legacy"] = "modern"
 
 
 class VerificationIn(In, frozen=True, kw_only=True):
-    code: Annotated[str, msgspec.Meta(max_length=64)]
+    code: Annotated[str, msgspec.Meta(max_length=64), _example("123456", pattern="^[0-9]{6}$")]
 
 
 class DeactivationIn(In, frozen=True, kw_only=True):
     reason: DeactivationReason
-    confirm: bool = False
+    confirm: Annotated[bool, _example(True, const=True)] = False
+    """Left out, it is not an ill-formed request but a confirmation that is missing."""
 
 
 class GateOut(Out, frozen=True, kw_only=True):
-    code: str
+    code: GateCode
     satisfied: bool
     message: str
 
@@ -83,7 +100,7 @@ class IdentityOut(Out, frozen=True, kw_only=True):
 
 
 class RequestOut(Out, frozen=True, kw_only=True):
-    id: str
+    id: _Uuid
     state: RequestState
     identity: IdentityOut
     email: str | None
@@ -91,7 +108,7 @@ class RequestOut(Out, frozen=True, kw_only=True):
     terms_version: str | None
     code_expires_at: datetime | None
     attempts_left: int | None
-    store_id: str | None
+    store_id: _Uuid | None
     deadline: datetime | None
     created_at: datetime
     allowed_actions: list[str]
@@ -99,7 +116,7 @@ class RequestOut(Out, frozen=True, kw_only=True):
 
 class VerificationOut(Out, frozen=True, kw_only=True):
     request: RequestOut
-    delivery_token: str
+    delivery_token: Annotated[str, msgspec.Meta(extra_json_schema={"extra": {"pattern": DELIVERY_PATTERN}})]
 
 
 class PasswordOut(Out, frozen=True, kw_only=True):
@@ -107,7 +124,7 @@ class PasswordOut(Out, frozen=True, kw_only=True):
 
 
 class StoreOut(Out, frozen=True, kw_only=True):
-    id: str
+    id: _Uuid
     status: StoreStatus
     serial_number: str | None
     sha256_fingerprint: str | None

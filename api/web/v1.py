@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, Final
 
-from litestar import Response, Router, delete, get, post, put
+from litestar import HttpMethod, Response, Router, delete, get, post, put, route
 from litestar.params import Parameter
 from litestar.status_codes import (
     HTTP_200_OK,
@@ -12,14 +13,20 @@ from litestar.status_codes import (
     HTTP_202_ACCEPTED,
     HTTP_204_NO_CONTENT,
 )
+from litestar.types import Guard
 
 from api.journey.holdings import HeldStores
 from api.journey.journey import Journey
+from api.journey.records import JourneyRequest
 from api.journey.steps import Person
 from api.journey.tokens import format_delivery_token
 from api.journey.verification import Verification
+from api.lanes import Lane
 from api.texts import Language, Texts
+from api.web.guards import ID_PATTERN
+from api.web.openapi import may
 from api.web.schemas import (
+    IDEMPOTENCY_KEY_PATTERN,
     DeactivationIn,
     EligibilityOut,
     EmailIn,
@@ -39,24 +46,56 @@ from api.web.schemas import (
     request_out,
     store_out,
 )
+from api.web.waiting import Settlements, preferred_wait
 from issuer.clock import Clock
 from issuer.errors import NotFound
 from policies.eligibility import first_failed, judge
+from policies.lifecycle import RequestState
 
+READING: Final = Lane("reading", threads=12)
+ISSUING: Final = Lane("issuing", threads=12)
+MAILING: Final = Lane("mailing", threads=12, patience=5.0)
+"""What only reads and writes databases, what asks the issuer, what waits for a mail server."""
+
+PKCS12: Final = "application/x-pkcs12"
+
+Id = Annotated[str, Parameter(schema_extra={"format": "uuid", "pattern": ID_PATTERN})]
 TokenHeader = Annotated[
     str | None,
     Parameter(
         header="Delivery-Token",
-        description="base64url of 32 random bytes of the caller's own",
+        description="base64url of 32 random bytes: one's own, or what the verification answered",
         required=False,
     ),
 ]
 IdempotencyKey = Annotated[
-    str | None, Parameter(header="Idempotency-Key", required=False, min_length=1, max_length=128)
+    str | None,
+    Parameter(
+        header="Idempotency-Key",
+        description="Repeating a start under the same key answers with the same request.",
+        required=False,
+        pattern=IDEMPOTENCY_KEY_PATTERN,
+    ),
+]
+Prefer = Annotated[
+    str | None,
+    Parameter(
+        header="Prefer",
+        description="`wait=N` (RFC 7240): answer when the store is made, or after N seconds (at most 30).",
+        required=False,
+    ),
 ]
 
+# The problems that several operations share; what every operation may answer is in api.web.openapi.
+_OWNER: Final = ("not-luxtrust", "ehealthid-not-primary")
+_GATES: Final = ("account-not-valid", "not-luxtrust", "ehealthid-not-primary", "not-health-professional")
+_FRESH: Final = ("authentication-too-old",)
+_STEP: Final = ("wrong-state", "ca-unavailable")
+_CODE: Final = ("wrong-state", "terms-not-accepted", "terms-outdated", "mail-unavailable")
+_DELIVERY: Final = ("delivery-expired", "delivery-token-invalid")
 
-@get("/eligibility", sync_to_thread=False)
+
+@get("/eligibility", sync_to_thread=False, opt=may())
 def eligibility(anyone: Person, language: Language, texts: Texts) -> EligibilityOut:
     """Whether the portal's kiosk shows myCert, and what to do where it does not (R3)."""
     gates = judge(anyone.identity.standing)
@@ -73,8 +112,9 @@ def eligibility(anyone: Person, language: Language, texts: Texts) -> Eligibility
     )
 
 
-@get("/terms", sync_to_thread=False)
+@get("/terms", sync_to_thread=False, opt=may())
 def terms(anyone: Person, language: Language, texts: Texts) -> TermsOut:
+    """The terms in force, in the best language for Accept-Language."""
     found = texts.terms(language)
     return TermsOut(
         version=found.version,
@@ -83,120 +123,201 @@ def terms(anyone: Person, language: Language, texts: Texts) -> TermsOut:
     )
 
 
-@get("/deactivation-reasons", sync_to_thread=False)
+@get("/deactivation-reasons", sync_to_thread=False, opt=may())
 def deactivation_reasons(anyone: Person, language: Language, texts: Texts) -> ReasonsOut:
+    """What a holder can choose from, in the best language for Accept-Language."""
     return ReasonsOut(
         items=[ReasonOut(code=code, label=label) for code, label in texts.reasons(language).items()]
     )
 
 
-@get("/stores", sync_to_thread=True)
+@get("/stores", opt=may(*_OWNER))
+@READING.handler
 def list_stores(person: Person, held_stores: HeldStores, clock: Clock) -> StoresOut:
+    """One's own stores, newest first."""
     now = clock()
     return StoresOut(items=[store_out(held, now) for held in held_stores.all_of(person)])
 
 
-@get("/stores/{store_id:str}", sync_to_thread=True)
-def show_store(person: Person, store_id: str, held_stores: HeldStores, clock: Clock) -> StoreOut:
+@get("/stores/{store_id:str}", opt=may(*_OWNER))
+@READING.handler
+def show_store(person: Person, store_id: Id, held_stores: HeldStores, clock: Clock) -> StoreOut:
+    """One of one's own stores."""
     return store_out(held_stores.find(person, store_id), clock())
 
 
-@post("/stores/{store_id:str}/deactivation", status_code=HTTP_200_OK, sync_to_thread=True)
+@post(
+    "/stores/{store_id:str}/deactivation",
+    status_code=HTTP_200_OK,
+    opt=may(*_FRESH, *_OWNER, "already-deactivated", "confirmation-missing", "ca-unavailable"),
+)
+@ISSUING.handler
 def deactivate(
-    fresh: Person, store_id: str, data: DeactivationIn, held_stores: HeldStores, clock: Clock
+    fresh: Person, store_id: Id, data: DeactivationIn, held_stores: HeldStores, clock: Clock
 ) -> StoreOut:
+    """End a store for good."""
     held = held_stores.deactivate(fresh, store_id, data.reason, confirmed=data.confirm)
     return store_out(held, clock())
 
 
-@post("/requests", status_code=HTTP_201_CREATED, sync_to_thread=True)
+@post("/requests", status_code=HTTP_201_CREATED, opt=may(*_GATES, "active-store-exists", "ca-unavailable"))
+@ISSUING.handler
 def start(
     person: Person, journey: Journey, data: StartIn | None = None, idempotency_key: IdempotencyKey = None
 ) -> RequestOut:
+    """Ask for a store. Starts over: an unfinished request is superseded, a store it had begun revoked."""
     return request_out(journey.start(person, idempotency_key))
 
 
-@get("/requests/current", sync_to_thread=True)
-def current(person: Person, journey: Journey) -> RequestOut:
-    found = journey.current(person)
-    if found is None:
-        raise NotFound("no unfinished request")
-    return request_out(found)
+@get("/requests/current", opt=may(*_GATES, "not-found"))
+async def current(
+    person: Person, journey: Journey, settlements: Settlements, prefer: Prefer = None
+) -> Response[RequestOut]:
+    """The unfinished request, if there is one."""
+
+    def look() -> JourneyRequest:
+        found = journey.current(person)
+        if found is None:
+            raise NotFound("no unfinished request")
+        return found
+
+    return await _patiently(look, settlements, prefer)
 
 
-@get("/requests/{request_id:str}", sync_to_thread=True)
-def show_request(person: Person, request_id: str, journey: Journey) -> RequestOut:
-    return request_out(journey.find(person, request_id))
+@route(
+    "/requests/{request_id:str}",
+    http_method=[HttpMethod.OPTIONS],
+    status_code=HTTP_204_NO_CONTENT,
+    include_in_schema=False,
+    sync_to_thread=False,
+)
+def methods_of_request() -> Response[None]:
+    """The framework's own answer names only the method that was registered first."""
+    return Response(None, headers={"Allow": "DELETE, GET, OPTIONS"})
 
 
-@delete("/requests/{request_id:str}", status_code=HTTP_204_NO_CONTENT, sync_to_thread=True)
-def cancel(person: Person, request_id: str, journey: Journey) -> None:
+@get("/requests/{request_id:str}", opt=may(*_GATES))
+async def show_request(
+    person: Person, request_id: Id, journey: Journey, settlements: Settlements, prefer: Prefer = None
+) -> Response[RequestOut]:
+    """One of one's own requests."""
+    return await _patiently(lambda: journey.find(person, request_id), settlements, prefer)
+
+
+@delete("/requests/{request_id:str}", status_code=HTTP_204_NO_CONTENT, opt=may(*_GATES, *_STEP))
+@ISSUING.handler
+def cancel(person: Person, request_id: Id, journey: Journey) -> None:
+    """End an unfinished request; a store it had begun is revoked."""
     journey.cancel(person, request_id)
 
 
-@put("/requests/{request_id:str}/terms", sync_to_thread=True)
+@put("/requests/{request_id:str}/terms", opt=may(*_GATES, "wrong-state", "terms-outdated"))
+@READING.handler
 def accept_terms(
-    person: Person, request_id: str, data: TermsIn, language: Language, journey: Journey
+    person: Person, request_id: Id, data: TermsIn, language: Language, journey: Journey
 ) -> RequestOut:
+    """Accept the terms of this version."""
     return request_out(journey.accept_terms(person, request_id, data.version, language))
 
 
-@put("/requests/{request_id:str}/email", sync_to_thread=True)
+@put("/requests/{request_id:str}/email", opt=may(*_GATES, *_CODE, "email-invalid"))
+@MAILING.handler
 def set_email(
-    person: Person, request_id: str, data: EmailIn, language: Language, verification: Verification
+    person: Person, request_id: Id, data: EmailIn, language: Language, verification: Verification
 ) -> RequestOut:
+    """Confirm the data shown, name an address, and have a code sent to it."""
     return request_out(
         verification.set_email(person, request_id, data.email, data.keystore_profile, language)
     )
 
 
-@post("/requests/{request_id:str}/code", status_code=HTTP_200_OK, sync_to_thread=True)
-def resend_code(person: Person, request_id: str, verification: Verification) -> RequestOut:
+@post("/requests/{request_id:str}/code", status_code=HTTP_200_OK, opt=may(*_GATES, *_CODE))
+@MAILING.handler
+def resend_code(person: Person, request_id: Id, verification: Verification) -> RequestOut:
+    """Send a new code to the same address; the one before is worthless from then on."""
     return request_out(verification.resend(person, request_id))
 
 
-@post("/requests/{request_id:str}/verification", status_code=HTTP_202_ACCEPTED, sync_to_thread=True)
+@post(
+    "/requests/{request_id:str}/verification",
+    status_code=HTTP_202_ACCEPTED,
+    opt=may(
+        *_FRESH,
+        *_GATES,
+        *_STEP,
+        *("terms-outdated", "terms-not-accepted", "active-store-exists"),
+        *("code-expired", "code-invalid", "code-locked", "delivery-token-invalid"),
+    ),
+)
+@ISSUING.handler
 def verify(
     fresh: Person,
-    request_id: str,
+    request_id: Id,
     data: VerificationIn,
     verification: Verification,
     delivery_token: TokenHeader = None,
 ) -> VerificationOut:
+    """The code that was mailed: the store is made from then on. Repeatable with a token of one's own."""
     accepted = verification.verify(fresh, request_id, data.code, delivery_token)
     return VerificationOut(
         request=request_out(accepted.request), delivery_token=format_delivery_token(accepted.token)
     )
 
 
-@post("/requests/{request_id:str}/password", status_code=HTTP_200_OK, sync_to_thread=True)
+@post("/requests/{request_id:str}/password", status_code=HTTP_200_OK, opt=may(*_GATES, *_STEP, *_DELIVERY))
+@ISSUING.handler
 def password(
-    person: Person, request_id: str, journey: Journey, delivery_token: TokenHeader = None
+    person: Person, request_id: Id, journey: Journey, delivery_token: TokenHeader = None
 ) -> PasswordOut:
+    """The PKCS#12 file's password."""
     secret = journey.fetch(person, request_id, "password", delivery_token)
     return PasswordOut(password=secret.decode("ascii"))
 
 
-@get("/requests/{request_id:str}/keystore", sync_to_thread=True, media_type="application/x-pkcs12")
+@get("/requests/{request_id:str}/keystore", media_type=PKCS12, opt=may(*_GATES, *_STEP, *_DELIVERY))
+@ISSUING.handler
 def keystore(
-    person: Person, request_id: str, journey: Journey, delivery_token: TokenHeader = None
+    person: Person, request_id: Id, journey: Journey, delivery_token: TokenHeader = None
 ) -> Response[bytes]:
+    """The PKCS#12 file."""
     content = journey.fetch(person, request_id, "keystore", delivery_token)
     return Response(
         content=content,
-        media_type="application/x-pkcs12",
+        media_type=PKCS12,
         headers={"Content-Disposition": f'attachment; filename="myCert-{person.ehealth_id}.p12"'},
     )
 
 
-@post("/requests/{request_id:str}/completion", status_code=HTTP_200_OK, sync_to_thread=True)
-def complete(person: Person, request_id: str, journey: Journey) -> RequestOut:
+@post(
+    "/requests/{request_id:str}/completion",
+    status_code=HTTP_200_OK,
+    opt=may(*_GATES, *_STEP, "delivery-expired"),
+)
+@ISSUING.handler
+def complete(person: Person, request_id: Id, journey: Journey) -> RequestOut:
+    """Both parts are safe with their holder: the sealed material goes."""
     return request_out(journey.complete(person, request_id))
 
 
-def router() -> Router:
+async def _patiently(
+    look: Callable[[], JourneyRequest], settlements: Settlements, prefer: str | None
+) -> Response[RequestOut]:
+    """The request as it stands, or as it stands once its store is made, where the caller prefers to wait."""
+    seconds = preferred_wait(prefer)
+    found = await READING.run(look)
+    waited = seconds is not None
+    if seconds and found.state is RequestState.GENERATING:
+        waited = await settlements.wait(found.id, seconds)
+        if waited:
+            found = await READING.run(look)
+    headers = {"Preference-Applied": f"wait={seconds}"} if waited else {}
+    return Response(request_out(found), headers=headers)
+
+
+def router(guards: Sequence[Guard]) -> Router:
     return Router(
         "/api/v1",
+        guards=guards,
         route_handlers=[
             eligibility,
             terms,
@@ -206,6 +327,7 @@ def router() -> Router:
             deactivate,
             start,
             current,
+            methods_of_request,
             show_request,
             cancel,
             accept_terms,

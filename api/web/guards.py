@@ -1,0 +1,117 @@
+"""What every call of ``/api/v1`` passes before its handler, in this order, whatever the handler.
+
+Who calls (401, 429), whether its path can name anything (404), whether it takes what we answer with (406),
+and whether what it sends is one JSON object that every reader reads alike (413, 415, 422). Nothing of a
+stranger's body is read. Litestar by itself looks at neither Accept nor Content-Type.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.types import Guard
+
+from api.bearer import bearer_token
+from api.journey.steps import Person
+from api.lanes import Lane
+from api.web.budget import CallBudget
+from api.web.negotiation import JSON, accepts, is_json
+from issuer.errors import NotFound
+from issuer.identity.assertion import AssertionVerifier
+
+ID_PATTERN: Final = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+
+_ID: Final = re.compile(ID_PATTERN)
+_PROOF: Final = Lane("proof", threads=8)
+_ONCE: Final = ("content-type", "content-encoding", "delivery-token", "idempotency-key")
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+class EdgeRefusal(Exception):
+    """A call is not of the documented form; ``code`` is the contract's. The message never quotes input."""
+
+    code = "invalid-request"
+
+
+class NotAcceptable(EdgeRefusal):
+    code = "not-acceptable"
+
+
+class UnsupportedMediaType(EdgeRefusal):
+    code = "unsupported-media-type"
+
+
+def guards(verifier: AssertionVerifier, budget: CallBudget) -> list[Guard]:
+    def prove(token: str) -> Person:
+        # In a thread: the provider's keys may have to be fetched first.
+        return Person(identity=verifier.verify(token), assertion=token)
+
+    async def authenticate(connection: Connection, _handler: BaseRouteHandler) -> None:
+        if connection.scope.get("method") == "OPTIONS":
+            return
+        person = await _PROOF.run(prove, bearer_token(connection.scope))
+        identity = person.identity
+        budget.spend(f"e:{identity.ehealth_id}" if identity.ehealth_id else f"s:{identity.subject}")
+        connection.scope["user"] = person
+
+    return [authenticate, check_path, check_accept, check_headers, check_body]
+
+
+def check_path(connection: Connection, _handler: BaseRouteHandler) -> None:
+    """An id that is none of ours cannot name anything, and reaches no database."""
+    for value in connection.path_params.values():
+        if not _ID.fullmatch(str(value)):
+            raise NotFound("not an id")
+
+
+def check_accept(connection: Connection, handler: BaseRouteHandler) -> None:
+    if not isinstance(handler, HTTPRouteHandler) or handler.status_code == 204:
+        return
+    offered = str(handler.media_type or JSON)
+    if not accepts(",".join(connection.headers.getall("accept", [])), offered):
+        raise NotAcceptable("takes no " + offered)
+
+
+def check_headers(connection: Connection, _handler: BaseRouteHandler) -> None:
+    """Of two contradicting headers each reader picks another one."""
+    for name in _ONCE:
+        if len(connection.headers.getall(name, [])) > 1:
+            raise EdgeRefusal(f"{name} stands more than once")
+
+
+async def check_body(connection: Connection, handler: BaseRouteHandler) -> None:
+    if "data" not in handler.parsed_fn_signature.parameters or not isinstance(connection, Request):
+        return
+    headers = connection.headers
+    if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
+        return
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("coded content")
+    if not is_json(headers.get("content-type", "")):
+        raise UnsupportedMediaType("not JSON")
+    body = await connection.body()
+    if body:
+        check_object(body)
+
+
+def check_object(body: bytes) -> None:
+    """One JSON object in UTF-8, no name twice in it (RFC 8259 4: what that means is nowhere said)."""
+    try:
+        parsed = json.loads(body.decode("utf-8"), object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise EdgeRefusal(f"not JSON: {type(error).__name__}") from None
+    if not isinstance(parsed, dict):
+        raise EdgeRefusal("not an object")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError
+    return found
