@@ -71,6 +71,7 @@ _RETRY_DEFAULT: Final = {
     "ca-unavailable": 5,
 }
 _KEPT_HEADERS: Final = ("allow", "accept", "retry-after", "www-authenticate")
+)
 
 Localise = Callable[[str, str], tuple[str, str] | None]
 """(code, Accept-Language header) to (title, detail); None keeps the English text."""
@@ -124,6 +125,7 @@ def problem_of(error: BaseException) -> Problem:
         return problem(
             _BY_STATUS.get(error.status_code, "internal" if error.status_code >= 500 else "invalid-request")
         )
+        return problem("ca-unavailable")
     return problem("internal")
 
 
@@ -141,7 +143,7 @@ def exception_handlers(localise: Localise | None = None) -> dict[int | type[Exce
 
     def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
         document = problem_of(error)
-        _record(document, error)
+        record_problem(document, error)
         if localise is not None:
             document = _localised(document, localise, request.headers.get("accept-language", ""))
         own = (error.headers or {}) if isinstance(error, HTTPException) else {}
@@ -155,7 +157,7 @@ def _localised(document: Problem, localise: Localise, languages: str) -> Problem
     return document if texts is None else msgspec.structs.replace(document, title=texts[0], detail=texts[1])
 
 
-def _record(document: Problem, error: BaseException) -> None:
+def record_problem(document: Problem, error: BaseException) -> None:
     """The log gets the cause: in full for what is our fault, one line for what is the caller's."""
     log = get_logger()
     if document.status >= 500:
@@ -198,7 +200,7 @@ class Safety:
             await self._app(scope, receive, observed)
         except Exception as error:  # noqa: BLE001 - the last catch there is; nothing is swallowed unlogged
             document = problem_of(error)
-            _record(document, error)
+            record_problem(document, error)
             if started:
                 raise BrokenAnswer from None  # Half an answer is on its way: only closing tells the client.
             await send_problem(send, document)

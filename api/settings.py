@@ -13,12 +13,14 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from api.demo.config import DemoConfig
 from api.journey.config import JourneyConfig
 from api.mail.transport import MailConfig
+from api.portal.config import PortalConfig
 from api.status.config import StatusConfig
 from issuer.identity.config import IdentityConfig
 from issuer.issuance.config import IssuanceConfig, PkiConfig
@@ -39,13 +41,24 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class ServerConfig(_Section, frozen=True, kw_only=True):
-    """Where web and status listen; ``status_port`` 0 is the port after ``port``."""
+    """Where web and status listen; ``status_port`` 0 is the port after ``port``. ``public_url`` is what
+    people's browsers call web, where a proxy stands before it; no path, no slash at its end."""
 
     host: str = "127.0.0.1"
     port: int = 8000
     status_host: str = "127.0.0.1"
     status_port: int = 0
     log_level: str = "INFO"
+    public_url: str = ""
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.public_url)
+        if self.public_url and (parts.scheme not in ("http", "https") or not parts.netloc or parts.path):
+            raise ValueError("server.public_url: scheme and host alone, such as https://mycert.example.lu")
+
+    @property
+    def address(self) -> str:
+        return self.public_url or f"http://{self.host}:{self.port}"
 
     @property
     def status(self) -> int:
@@ -85,6 +98,8 @@ class Settings(_Section, frozen=True, kw_only=True):
     mail: MailConfig
     limits: LimitsConfig = LimitsConfig()
     demo: DemoConfig = DemoConfig()
+    portal: PortalConfig | None = None
+    """None: no pages, for an installation that has front ends of its own."""
 
     @property
     def home_path(self) -> Path:
@@ -155,6 +170,10 @@ def _derive(document: dict[str, Any]) -> None:
     status_port = int(server.get("status_port") or 0) or port + 1
     document.setdefault("pki", {}).setdefault("public_url", f"http://127.0.0.1:{status_port}")
     document.setdefault("mail", {}).setdefault("port", int(demo.get("mailbox_port") or 0) or port + 3)
+    idp_port = int(demo.get("idp_port") or 0) or port + 2
+    document.setdefault("portal", {}).setdefault(
+        "discovery_url", f"http://127.0.0.1:{idp_port}/.well-known/openid-configuration"
+    )
 
 
 def _fill(value: Any, **places: str) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -99,34 +98,3 @@ class SimulatedProvider:
             claims.setdefault(self._identity.claims.scope, self._identity.required_scope)
         header = {"alg": ALGORITHM, "kid": self._kid, "typ": "JWT"}
         return jwt.encode(header, claims, self._key, algorithms=[ALGORITHM])
-
-
-Message = dict[str, Any]
-Asgi = Callable[
-    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
-]
-
-_NOTICE = b"SIMULATED identity provider of the myCert demo. It proves nobody's identity.\n/jwks.json\n"
-
-
-def key_server(demo: DemoConfig, home: Path) -> Asgi:
-    """What `mycert idp` serves on loopback: the public keys, read anew for each call."""
-    require_demo(demo)
-
-    async def app(
-        scope: Message,
-        receive: Callable[[], Awaitable[Message]],
-        send: Callable[[Message], Awaitable[None]],
-    ) -> None:
-        if scope["type"] != "http":
-            return
-        status, kind, body = 404, b"text/plain", b"not found\n"
-        if scope["path"] == "/jwks.json":
-            status, kind, body = 200, b"application/json", jwks_path(home).read_bytes()
-        elif scope["path"] == "/":
-            status, kind, body = 200, b"text/plain", _NOTICE
-        headers = [(b"content-type", kind), (b"cache-control", b"no-store"), (b"x-mycert", b"simulated")]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-    return app

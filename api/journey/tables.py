@@ -73,6 +73,19 @@ code_sends = sa.Table(
 )
 
 # The journey's half of the audit trail; the same columns as the registry's (issuer.audit).
+# The portal's sessions (api/portal/sessions.py). Nothing here leads to a cookie, and without one the
+# content cannot be read.
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("id", sa.LargeBinary, primary_key=True),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    # SHA-256 of the provider's own session id, for its log-out.
+    sa.Column("provider_session", sa.LargeBinary, index=True),
+    sa.Column("seen_at", UtcDateTime, nullable=False),
+    sa.Column("expires_at", UtcDateTime, nullable=False, index=True),
+)
+
 journey_events = sa.Table(
     "journey_events",
     metadata,

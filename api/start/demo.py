@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from api import logs, walls
-from api.demo import idp, mailbox
+from api.demo import mailbox
+from api.demo.login import provider_app
 from api.layout import Layout
 from api.settings import Settings
 from api.sockets import Listener, TcpAddress, run
-from issuer.clock import system_clock
+from issuer.clock import system_clock, system_random
 
 LOOPBACK = "127.0.0.1"
 
@@ -24,8 +25,17 @@ def run_idp(settings: Settings) -> None:
     """Raises DemoDisabled outside demo mode, as the mail catcher does."""
     walls.enter("idp")
     logs.configure("idp", level=settings.server.log_level)
-    app = idp.key_server(settings.demo, settings.home_path)
-    run([Listener(app=app, address=TcpAddress(host=LOOPBACK, port=idp_port(settings)))])
+    port = idp_port(settings)
+    app = provider_app(
+        settings.demo,
+        settings.identity,
+        settings.home_path,
+        address=f"http://{LOOPBACK}:{port}",
+        portal=settings.server.address,
+        clock=system_clock,
+        random=system_random,
+    )
+    run([Listener(app=app, address=TcpAddress(host=LOOPBACK, port=port))])
 
 
 def run_mailbox(settings: Settings) -> None:

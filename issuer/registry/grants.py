@@ -55,6 +55,7 @@ JOURNEY: Grants = {
     "mycert_web": {
         "requests": ["SELECT", "INSERT", "UPDATE", "DELETE"],
         "code_sends": ["SELECT", "INSERT", "DELETE"],
+        "sessions": ["SELECT", "INSERT", "UPDATE (seen_at)", "DELETE"],
         "journey_events": ["SELECT", "INSERT"],
     },
 }

@@ -15,6 +15,7 @@ missing_packages() {
     if [ "$what" = test ]; then
         if lacks_command git; then echo git; fi
         if lacks_command openssl; then echo openssl; fi
+        if lacks_command chromium; then echo chromium; fi
         if lacks_file '/usr/lib/postgresql/*/bin/initdb'; then echo postgresql; fi
         if lacks_file '/usr/lib/*/libsoftokn3.so'; then echo libnss3; fi
     fi

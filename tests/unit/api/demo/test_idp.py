@@ -12,8 +12,10 @@ import msgspec
 import pytest
 
 from api.demo.config import DemoConfig, DemoDisabled
-from api.demo.idp import SimulatedProvider, create_provider, jwks_path, key_path, key_server
+from api.demo.idp import SimulatedProvider, create_provider, jwks_path, key_path
+from api.demo.login import provider_app
 from api.demo.people import PEOPLE, Person
+from issuer.clock import system_random
 from issuer.identity import (
     SIMULATED_ISSUER,
     AssertionRefused,
@@ -43,6 +45,18 @@ def home(tmp_path: Path) -> Path:
 def config(home: Path, **settings: Any) -> IdentityConfig:
     values = {"issuer": SIMULATED_ISSUER, "audience": "mycert", "jwks_file": str(jwks_path(home))}
     return msgspec.convert(values | settings, IdentityConfig)
+
+
+def serve(demo: DemoConfig, home: Path) -> Any:
+    return provider_app(
+        demo,
+        config(home),
+        home,
+        address="http://127.0.0.1:8002",
+        portal="http://127.0.0.1:8000",
+        clock=clock,
+        random=system_random,
+    )
 
 
 @pytest.fixture
@@ -117,7 +131,7 @@ def test_outside_the_demo_there_is_no_provider(home, provider):
     with pytest.raises(DemoDisabled):
         SimulatedProvider(DemoConfig(), config(home), home, clock)
     with pytest.raises(DemoDisabled):
-        key_server(DemoConfig(), home)
+        serve(DemoConfig(), home)
     with pytest.raises(ValueError, match="issuer"):
         SimulatedProvider(DEMO, config(home, issuer="https://idp.example.lu"), home, clock)
     with pytest.raises(IdentityConfigRefused):
@@ -151,7 +165,7 @@ def test_a_set_lost_in_a_crash_is_made_again(home):
 
 def test_what_is_served(home):
     async def fetch() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(app=key_server(DEMO, home))
+        transport = httpx.ASGITransport(app=serve(DEMO, home))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             return [await client.get(path) for path in ("/jwks.json", "/", "/../secrets/idp.key")]
 

@@ -1,0 +1,58 @@
+"""The portal's routes, for the web process's application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request, Response, Router
+from litestar.di import Provide
+
+from api.portal import guides, home, login, requests, stores
+from api.portal.desk import Desk
+from api.portal.errors import ErrorPages
+from api.portal.forms import Form, read_form
+from api.portal.guard import add_headers, check_form
+from api.portal.visitors import Visitor
+
+
+def portal_router(desk: Desk) -> Router:
+    async def before(request: Request[Any, Any, Any]) -> None:
+        if request.method == "POST":
+            await check_form(request, desk.cookies, desk.public_url)
+
+    def finish(response: Response[Any]) -> Response[Any]:
+        return add_headers(response, provider_origin=desk.provider.origin, secure=desk.cookies.secure)
+
+    errors = ErrorPages(desk)
+
+    def refuse(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+        return finish(errors.answer(request, error))
+
+    def visitor(request: Request[Any, Any, Any]) -> Visitor:
+        return desk.visitors.recognise(request)
+
+    async def form(request: Request[Any, Any, Any]) -> Form:
+        return await read_form(request)
+
+    return Router(
+        "/",
+        route_handlers=[
+            home.home,
+            home.start,
+            login.login,
+            login.callback,
+            login.logout,
+            *requests.HANDLERS,
+            *stores.HANDLERS,
+            *guides.HANDLERS,
+        ],
+        dependencies={
+            "desk": Provide(lambda: desk, sync_to_thread=False),
+            "visitor": Provide(visitor, sync_to_thread=True),
+            "form": Provide(form),
+        },
+        before_request=before,
+        after_request=finish,
+        exception_handlers={Exception: refuse},
+        include_in_schema=False,
+    )

@@ -1,0 +1,42 @@
+"""Section [portal]: the log-in at the identity provider, and how long a session lasts."""
+
+from __future__ import annotations
+
+from typing import Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+class PortalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Without this section there are no pages. Durations in seconds.
+
+    The client's id is ``identity.audience``: the ID token of a log-in is the assertion that web
+    verifies and forwards to the issuer, which verifies it again (RFC 7519 4.1.3, OpenID Connect Core 2).
+    """
+
+    discovery_url: str
+    client_secret_file: str | None = None
+    """None: a public client, held by PKCE alone."""
+    client_auth: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"
+    ca_file: str | None = None
+    scope: str = "openid profile"
+    session_idle: int = 1800
+    session_absolute: int = 28_800
+    login_lifetime: int = 900
+
+    def __post_init__(self) -> None:
+        require_safe_address("portal.discovery_url", self.discovery_url)
+        if "openid" not in self.scope.split(" "):
+            raise ValueError("portal.scope: openid is needed")
+        if min(self.session_idle, self.session_absolute, self.login_lifetime) < 1:
+            raise ValueError("portal: durations are positive")
+
+
+def require_safe_address(name: str, url: str) -> None:
+    """Raises ValueError."""
+    address = urlsplit(url)
+    if address.scheme != "https" and not (address.scheme == "http" and address.hostname in _LOOPBACK):
+        raise ValueError(f"{name}: https, or http on the loopback interface")

@@ -1,0 +1,48 @@
+"""Pages for everybody: questions and answers, accessibility, the choice of language, static files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request, Response, get
+from litestar.response import Redirect
+
+from api.portal.desk import Desk, go
+from api.portal.visitors import Visitor, safe_place
+from api.texts import Language
+from issuer.errors import NotFound
+
+
+@get("/faq", sync_to_thread=True)
+def faq(visitor: Visitor, desk: Desk) -> Response[str]:
+    reasons = desk.texts.reasons(visitor.language)
+    return desk.page(visitor, "faq.html", reasons=reasons, place="/faq")
+
+
+@get("/accessibility", sync_to_thread=True)
+def accessibility(visitor: Visitor, desk: Desk) -> Response[str]:
+    return desk.page(visitor, "accessibility.html")
+
+
+@get("/language/{tag:str}", sync_to_thread=False)
+def choose(desk: Desk, tag: str, to: str | None = None) -> Redirect:
+    if tag not in set(Language):
+        raise NotFound("no such language")
+    answer = go(safe_place(to))
+    answer.set_cookie(desk.cookies.language(tag))
+    return answer
+
+
+@get("/static/{name:str}", sync_to_thread=False)
+def static(request: Request[Any, Any, Any], desk: Desk, name: str) -> Response[bytes]:
+    if name not in desk.pages.static.contents:
+        raise NotFound("no such file")
+    content, media_type = desk.pages.static.contents[name]
+    return Response(
+        content=content,
+        media_type=f"{media_type}; charset=utf-8",
+        headers={"Cache-Control": "public, max-age=31536000, immutable"},
+    )
+
+
+HANDLERS = [faq, accessibility, choose, static]

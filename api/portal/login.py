@@ -1,0 +1,87 @@
+"""Log-in, step-up and log-out. The browser alone holds what ties a log-in's answer to its beginning."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from litestar import Request, Response, get, post
+from litestar.response import Redirect
+
+from api.portal.desk import Desk, go
+from api.portal.provider import Attempt, LoginRefused, check_answers, claims_of
+from api.portal.sessions import COOKIE_BYTES, derive, parse_cookie, text
+from api.portal.visitors import safe_place
+from issuer.identity.errors import AssertionRefused, ProviderKeysUnavailable
+
+CALLBACK = "/login/callback"
+
+
+def _attempt(cookie: bytes) -> Attempt:
+    """State, nonce and PKCE verifier are derived, so that a log-in under way leaves nothing at the server."""
+    return Attempt(
+        state=text(derive(cookie, "state")),
+        nonce=text(derive(cookie, "nonce")),
+        verifier=text(derive(cookie, "verifier")),
+    )
+
+
+@get("/login", sync_to_thread=True)
+def login(
+    request: Request[Any, Any, Any], desk: Desk, to: str | None = None, again: bool = False
+) -> Redirect:
+    place = safe_place(to)
+    public = urlsplit(desk.public_url)
+    if request.headers.get("host", public.netloc) != public.netloc:
+        # The provider leads back to the public address, where this host's cookies would be missing.
+        return Redirect(f"{desk.public_url}/login?to={place}", status_code=303)
+    cookie = desk.random(COOKIE_BYTES)
+    language = desk.visitors.language(request)
+    answer = Redirect(
+        desk.provider.login_address(_attempt(cookie), language=language, again=again), status_code=303
+    )
+    answer.set_cookie(desk.cookies.attempt(f"{text(cookie)}.{place}", desk.config.login_lifetime))
+    return answer
+
+
+@get(CALLBACK, sync_to_thread=True)
+def callback(request: Request[Any, Any, Any], desk: Desk) -> Redirect:
+    value, _, place = (desk.cookies.read(request, "login") or "").partition(".")
+    cookie = parse_cookie(value)
+    if cookie is None:
+        if desk.visitors.recognise(request).person is not None:
+            return go("/")  # Back, or a reload, after a log-in that has done its work.
+        raise LoginRefused("no log-in was begun in this browser")
+    if request.query_params.get("iss", desk.issuer) != desk.issuer:
+        raise LoginRefused("another issuer's answer (RFC 9207)")
+    attempt = _attempt(cookie)
+    assertion = desk.provider.redeem(str(request.url), attempt)
+    try:
+        identity = desk.verifier.verify(assertion)
+        claims = claims_of(assertion)
+    except ProviderKeysUnavailable:
+        raise
+    except AssertionRefused as error:
+        raise LoginRefused(f"the ID token: {error}") from None
+    check_answers(claims, attempt, desk.client_id)
+    _end_session(request, desk)
+    session = claims.get("sid")
+    opened = desk.sessions.open(assertion, identity.expires_at, session if isinstance(session, str) else None)
+    answer = go(safe_place(place))
+    answer.set_cookie(desk.cookies.session(opened))
+    answer.set_cookie(desk.cookies.attempt("", 0))
+    return answer
+
+
+@post("/logout", status_code=303, sync_to_thread=True)
+def logout(request: Request[Any, Any, Any], desk: Desk) -> Response[Any]:
+    _end_session(request, desk)
+    answer = Redirect(desk.provider.logout_address(), status_code=303)
+    answer.set_cookie(desk.cookies.session(""))
+    return answer
+
+
+def _end_session(request: Request[Any, Any, Any], desk: Desk) -> None:
+    cookie = parse_cookie(desk.cookies.read(request, "session"))
+    if cookie is not None:
+        desk.sessions.close(cookie)

@@ -1,0 +1,89 @@
+"""Templates to pages, in the reader's language. Everything is escaped where it is put in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from importlib import resources
+from typing import Any
+
+from babel.dates import format_date, format_datetime, format_time, get_timezone
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from litestar import MediaType, Response
+from markupsafe import Markup
+
+from api.portal.translations import load_translations
+from api.texts import Language
+
+LUXEMBOURG = get_timezone("Europe/Luxembourg")
+LANGUAGE_NAMES = {Language.FRENCH: "Français", Language.GERMAN: "Deutsch", Language.ENGLISH: "English"}
+STATIC_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+
+
+class StaticFiles:
+    """Read once; each address holds the content's hash, so that it can be kept for ever."""
+
+    def __init__(self) -> None:
+        folder = resources.files(__package__) / "static"
+        self.contents: dict[str, tuple[bytes, str]] = {}
+        self.addresses: dict[str, str] = {}
+        for file in folder.iterdir():
+            stem, _, suffix = file.name.partition(".")
+            if suffix in STATIC_TYPES:
+                content = file.read_bytes()
+                name = f"{stem}.{hashlib.sha256(content).hexdigest()[:12]}.{suffix}"
+                self.contents[name] = (content, STATIC_TYPES[suffix])
+                self.addresses[file.name] = f"/static/{name}"
+
+
+class Pages:
+    """Thread-safe. One environment a language, so that a page's texts are looked up once."""
+
+    def __init__(self, *, demo: bool) -> None:
+        self.static = StaticFiles()
+        self._environments = {
+            language: self._environment(language, translations, demo)
+            for language, translations in load_translations().items()
+        }
+
+    def render(
+        self, template: str, language: Language, context: Mapping[str, Any], status: int = 200
+    ) -> Response[str]:
+        text = self._environments[language].get_template(template).render(language=language, **context)
+        return Response(
+            content=text,
+            status_code=status,
+            media_type=MediaType.HTML,
+            headers={"Content-Language": str(language)},
+        )
+
+    def _environment(self, language: Language, translations: Any, demo: bool) -> Environment:
+        environment = Environment(
+            loader=PackageLoader("api.portal"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=["jinja2.ext.i18n"],
+        )
+        environment.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]
+        environment.filters.update(
+            date=lambda moment: format_date(_local(moment), "long", locale=str(language)),
+            moment=lambda moment: format_datetime(_local(moment), "long", locale=str(language)),
+            iso=lambda moment: moment.isoformat(timespec="seconds"),
+            clock=lambda moment: format_time(_local(moment), "short", locale=str(language)),
+            groups=_groups,
+        )
+        environment.globals.update(static=self.static.addresses, languages=LANGUAGE_NAMES, demo=demo)
+        return environment
+
+
+def _local(moment: datetime) -> datetime:
+    return moment.astimezone(LUXEMBOURG)
+
+
+def _groups(hexadecimal: str) -> Markup:
+    """Long numbers in pairs, which may break between them on a narrow screen."""
+    pairs = [hexadecimal[at : at + 2] for at in range(0, len(hexadecimal), 2)]
+    return Markup(":<wbr>").join(pairs)

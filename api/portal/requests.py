@@ -1,0 +1,205 @@
+"""A request's one page. What it shows follows from the request's state alone, so that reload, back and
+a second tab are all the same (R14); each form leads back to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request, Response, get, post
+from litestar.response import Redirect
+
+from api.journey.records import JourneyRequest
+from api.journey.tokens import DELIVERY_TOKEN_BYTES, format_delivery_token
+from api.portal.desk import Desk, go
+from api.portal.forms import Form
+from api.portal.visitors import Visitor
+from policies.errors import PolicyRefusal
+from policies.lifecycle import BEFORE_GENERATION, RequestState
+from policies.terms import check_accepted
+
+_SHOWN_HERE = frozenset(
+    {
+        "code-invalid", "code-expired", "code-locked", "too-many-requests", "mail-unavailable",
+        "ca-unavailable", "code-resent", "terms-unread", "other-browser", "cookies-needed",
+    }
+)  # fmt: skip
+"""Messages that an address may ask this page to show; each is a fixed text."""
+
+Answer = Response[Any] | Redirect
+
+
+@get("/requests/{request_id:str}", sync_to_thread=True)
+def show(
+    request: Request[Any, Any, Any], visitor: Visitor, desk: Desk, request_id: str, note: str | None = None
+) -> Answer:
+    person = visitor.known()
+    found = desk.journey.find(person, request_id)
+    note = note if note in _SHOWN_HERE else None
+    if found.state in BEFORE_GENERATION and not _accepted(desk, found):
+        terms = desk.texts.terms(visitor.language)
+        return desk.page(visitor, "terms.html", request=found, terms=terms, note=note)
+    match found.state:
+        case RequestState.TERMS_ACCEPTED:
+            return _data(visitor, desk, found)
+        case RequestState.CODE_SENT:
+            desk.verifier.require_fresh(person.identity)
+            answer = desk.page(visitor, "code.html", request=found, note=note, now=desk.clock())
+            if desk.cookies.read(request, "delivery") is None:
+                # The browser's own, before the verification: a lost answer can then be asked for again.
+                token = format_delivery_token(desk.random(DELIVERY_TOKEN_BYTES))
+                answer.set_cookie(desk.cookies.delivery(token, found.id))
+            return answer
+        case RequestState.GENERATING:
+            return desk.page(visitor, "generation.html", request=found, now=desk.clock())
+        case RequestState.READY:
+            return desk.page(
+                visitor, "delivery.html", request=found, password=None, note=note, now=desk.clock()
+            )
+        case RequestState.DELIVERED:
+            return go("/")
+        case _:
+            return desk.page(visitor, "ended.html", request=found, status=410)
+
+
+@get("/requests/{request_id:str}/progress", sync_to_thread=True)
+def progress(visitor: Visitor, desk: Desk, request_id: str) -> dict[str, str]:
+    return {"state": desk.journey.find(visitor.known(), request_id).state}
+
+
+@post("/requests/{request_id:str}/terms", status_code=303, sync_to_thread=True)
+def accept_terms(visitor: Visitor, desk: Desk, request_id: str, form: Form) -> Answer:
+    if form.text("accepted") != "yes":
+        return go(f"/requests/{request_id}?note=terms-unread")
+    desk.journey.accept_terms(visitor.known(), request_id, form.text("version"), visitor.language)
+    return go(f"/requests/{request_id}")
+
+
+@get("/requests/{request_id:str}/email", sync_to_thread=True)
+def change_email(visitor: Visitor, desk: Desk, request_id: str) -> Answer:
+    found = desk.journey.find(visitor.known(), request_id)
+    if found.state is not RequestState.CODE_SENT or not _accepted(desk, found):
+        return go(f"/requests/{request_id}")
+    return _data(visitor, desk, found)
+
+
+@post("/requests/{request_id:str}/email", status_code=303, sync_to_thread=True)
+def set_email(visitor: Visitor, desk: Desk, request_id: str, form: Form) -> Answer:
+    person, email = visitor.known(), form.text("email").strip()
+    profile = "legacy" if form.text("keystore_profile") == "legacy" else "modern"
+    try:
+        desk.verification.set_email(person, request_id, email, profile, visitor.language)
+    except Exception as error:
+        code = getattr(error, "code", None)
+        if code not in ("email-invalid", "mail-unavailable", "too-many-requests"):
+            raise
+        found = desk.journey.find(person, request_id)
+        return _data(visitor, desk, found, email=email, profile=profile, note=code, status=422)
+    return go(f"/requests/{request_id}")
+
+
+@post("/requests/{request_id:str}/code", status_code=303, sync_to_thread=True)
+def resend(visitor: Visitor, desk: Desk, request_id: str) -> Answer:
+    desk.verification.resend(visitor.known(), request_id)
+    return go(f"/requests/{request_id}?note=code-resent")
+
+
+@post("/requests/{request_id:str}/verification", status_code=303, sync_to_thread=True)
+def verify(
+    request: Request[Any, Any, Any], visitor: Visitor, desk: Desk, request_id: str, form: Form
+) -> Answer:
+    person, token = visitor.known(), desk.cookies.read(request, "delivery")
+    desk.verifier.require_fresh(person.identity)
+    if token is None:
+        return go(f"/requests/{request_id}?note=cookies-needed")
+    code = "".join(form.text("code").split())
+    desk.verification.verify(person, request_id, code, token)
+    return go(f"/requests/{request_id}")
+
+
+@get("/requests/{request_id:str}/password", sync_to_thread=True)
+def password(request: Request[Any, Any, Any], visitor: Visitor, desk: Desk, request_id: str) -> Answer:
+    """The same page with the password in it, so that a reload still shows it."""
+    person = visitor.known()
+    secret = desk.journey.fetch(person, request_id, "password", desk.cookies.read(request, "delivery"))
+    found = desk.journey.find(person, request_id)
+    shown = secret.decode("ascii")
+    return desk.page(visitor, "delivery.html", request=found, password=shown, note=None, now=desk.clock())
+
+
+@get("/requests/{request_id:str}/keystore", sync_to_thread=True)
+def keystore(
+    request: Request[Any, Any, Any], visitor: Visitor, desk: Desk, request_id: str
+) -> Response[bytes]:
+    person = visitor.known()
+    content = desk.journey.fetch(person, request_id, "keystore", desk.cookies.read(request, "delivery"))
+    return Response(
+        content=content,
+        media_type="application/x-pkcs12",
+        headers={"Content-Disposition": f'attachment; filename="myCert-{person.ehealth_id}.p12"'},
+    )
+
+
+@post("/requests/{request_id:str}/completion", status_code=303, sync_to_thread=True)
+def complete(visitor: Visitor, desk: Desk, request_id: str, form: Form) -> Answer:
+    """Asks once more where a part was not fetched yet: what is left behind here is gone for good."""
+    person = visitor.known()
+    found = desk.journey.find(person, request_id)
+    if found.state is RequestState.READY and found.store_id and form.text("incomplete") != "yes":
+        held = desk.held_stores.find(person, found.store_id)
+        if not held.delivered:
+            return desk.page(visitor, "incomplete.html", request=found)
+    desk.journey.complete(person, request_id)
+    return go("/?notice=delivered")
+
+
+@post("/requests/{request_id:str}/cancellation", status_code=303, sync_to_thread=True)
+def cancel(visitor: Visitor, desk: Desk, request_id: str) -> Answer:
+    desk.journey.cancel(visitor.known(), request_id)
+    return go("/?notice=cancelled")
+
+
+def _accepted(desk: Desk, found: JourneyRequest) -> bool:
+    try:
+        check_accepted(found.terms_version, desk.texts.terms_version)
+    except PolicyRefusal:
+        return False
+    return True
+
+
+def _data(
+    visitor: Visitor,
+    desk: Desk,
+    found: JourneyRequest,
+    *,
+    email: str | None = None,
+    profile: str | None = None,
+    note: str | None = None,
+    status: int = 200,
+) -> Response[str]:
+    person = visitor.known()
+    desk.verifier.require_fresh(person.identity)
+    return desk.page(
+        visitor,
+        "data.html",
+        request=found,
+        identity=person.identity,
+        email=found.email if email is None else email,
+        profile=profile or found.keystore_profile or "modern",
+        note=note,
+        status=status,
+    )
+
+
+HANDLERS = [
+    show,
+    progress,
+    accept_terms,
+    change_email,
+    set_email,
+    resend,
+    verify,
+    password,
+    keystore,
+    complete,
+    cancel,
+]

@@ -1,0 +1,68 @@
+// The three things that pages do better with JavaScript; each works without it, copying aside.
+"use strict";
+
+const seconds = () => performance.now() / 1000;
+
+// The countdown: figures for the eye each second, words for the ear at a few moments only.
+for (const place of document.querySelectorAll("[data-countdown]")) {
+  const end = seconds() + Number(place.dataset.countdown);
+  const [clock, words] = place.querySelectorAll("span");
+  const told = new Set();
+  const tick = () => {
+    const left = Math.max(0, Math.ceil(end - seconds()));
+    clock.textContent = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+    const moment = [30, 60, 120, 180, 240].find((limit) => left <= limit && left > limit - 5);
+    if (left === 0) {
+      words.textContent = place.dataset.over;
+      clock.textContent = place.dataset.over;
+      return;
+    }
+    if (moment !== undefined && !told.has(moment)) {
+      told.add(moment);
+      words.textContent =
+        moment < 60
+          ? place.dataset.seconds.replace("{n}", moment)
+          : moment === 60
+            ? place.dataset.minute
+            : place.dataset.minutes.replace("{n}", moment / 60);
+    }
+    setTimeout(tick, 1000);
+  };
+  tick();
+}
+
+// The progress of a generation: asks, and loads the page anew once the state is another.
+for (const place of document.querySelectorAll("[data-progress]")) {
+  const begun = seconds() - Number(place.dataset.since);
+  const [shown, words] = place.querySelectorAll("p");
+  let told = 0;
+  const ask = async () => {
+    const passed = Math.round(seconds() - begun);
+    shown.textContent = place.dataset.text.replace("{n}", passed);
+    if (passed - told >= 10) {
+      told = passed;
+      words.textContent = shown.textContent;
+    }
+    try {
+      const answer = await fetch(place.dataset.progress, { headers: { Accept: "application/json" } });
+      if (!answer.ok || (await answer.json()).state !== "generating") {
+        location.reload();
+        return;
+      }
+    } catch {
+      // The network is away for a moment; the next round asks again.
+    }
+    setTimeout(ask, passed < 10 ? 400 : 1500);
+  };
+  ask();
+}
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  if (!navigator.clipboard) continue;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+    button.textContent = button.dataset.done;
+    document.querySelector("[data-copied]").textContent = button.dataset.done;
+  });
+}

@@ -1,0 +1,69 @@
+"""The portal's part of the web process; nothing where the section [portal] is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from api.journey.holdings import HeldStores
+from api.journey.journey import Journey
+from api.journey.verification import Verification
+from api.portal.config import PortalConfig
+from api.portal.cookies import Cookies
+from api.portal.desk import Desk
+from api.portal.login import CALLBACK
+from api.portal.pages import Pages
+from api.portal.provider import Provider
+from api.portal.sessions import Sessions
+from api.portal.visitors import Visitors
+from api.settings import Settings
+from api.texts import Texts
+from api.web.budget import CallBudget
+from issuer.clock import Clock, RandomBytes
+from issuer.identity.assertion import AssertionVerifier
+from issuer.registry.database import Database
+from issuer.secrets import Secret
+
+
+def open_portal(
+    settings: Settings,
+    config: PortalConfig,
+    *,
+    database: Database,
+    journey: Journey,
+    verification: Verification,
+    held_stores: HeldStores,
+    texts: Texts,
+    verifier: AssertionVerifier,
+    budget: CallBudget,
+    clock: Clock,
+    random: RandomBytes,
+) -> Desk:
+    address = settings.server.address
+    sessions = Sessions(database, config, clock, random)
+    cookies = Cookies(public_url=address)
+    secret = config.client_secret_file
+    return Desk(
+        config=config,
+        public_url=address,
+        issuer=settings.identity.issuer,
+        client_id=settings.identity.audience,
+        journey=journey,
+        verification=verification,
+        held_stores=held_stores,
+        texts=texts,
+        verifier=verifier,
+        provider=Provider(
+            config,
+            settings.identity,
+            redirect_uri=f"{address}{CALLBACK}",
+            home=f"{address}/",
+            secret=None if secret is None else Secret.from_file(Path(secret)),
+            clock=clock,
+        ),
+        sessions=sessions,
+        visitors=Visitors(sessions=sessions, verifier=verifier, cookies=cookies, budget=budget),
+        cookies=cookies,
+        pages=Pages(demo=settings.demo.enabled),
+        clock=clock,
+        random=random,
+    )
