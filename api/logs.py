@@ -207,10 +207,12 @@ class AccessLog:
             try:
                 await self._app(scope, receive, send_with_id)
             finally:
+                # A path that names nothing of ours may be anything, an address or a token gone astray.
+                path = scope.get("path_template") or ("-" if status == 404 else scope["path"])
                 self._log.info(
                     "request",
                     method=scope["method"],
-                    path=(scope.get("path_template") or scope["path"])[:200],
+                    path=path[:200],
                     status=status,
                     ms=round((perf_counter() - started) * 1000, 1),
                 )

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import httpx
 import msgspec
+import structlog
 
 from api.internal.wire import (
     CollectMessage,
@@ -68,6 +69,8 @@ class IssuerClient:
 
     def _send(self, path: str, assertion: str, message: msgspec.Struct | None) -> bytes:
         headers = {"Authorization": f"Bearer {assertion}"}
+        if (request_id := structlog.contextvars.get_contextvars().get("request_id")) is not None:
+            headers["X-Request-Id"] = str(request_id)  # One id in the logs of both processes.
         content = b""
         if message is not None:
             headers["Content-Type"] = "application/json"

@@ -1,6 +1,7 @@
 """The issuer's door for web: issue, collect, complete, abandon, deactivate, and nothing else.
 
-Web is not believed: each call carries the person's own assertion, which is verified here.
+Web is not believed: each call carries the person's own assertion, which is verified here, before the body is
+looked at. Nor can it use up the threads that publisher and officers need: its calls have a lane of their own.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from typing import Any
 from litestar import Litestar, Request, Router, post
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.handlers import BaseRouteHandler
 from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED, HTTP_204_NO_CONTENT
 
 from api.bearer import bearer_token
 from api.health import Check, health_router
+from api.ids import Connection, check_ids
 from api.internal.wire import (
     CollectMessage,
     DeactivateMessage,
@@ -22,6 +25,7 @@ from api.internal.wire import (
     SealedMessage,
     StoreMessage,
 )
+from api.lanes import Lane
 from api.problems import exception_handlers
 from issuer.identity.assertion import AssertionVerifier
 from issuer.identity.identity import Identity
@@ -30,9 +34,12 @@ from issuer.issuance.issuing import Issuance, Order
 from policies.terms import AcceptedTerms
 
 _MAX_BODY = 64 * 1024
+_LANE = Lane("web-door", threads=24)
+_PROOF = Lane("proof", threads=8)
 
 
-@post("/orders", status_code=HTTP_202_ACCEPTED, sync_to_thread=True)
+@post("/orders", status_code=HTTP_202_ACCEPTED)
+@_LANE.handler
 def order(data: OrderMessage, fresh: Identity, issuance: Issuance) -> StoreMessage:
     store = issuance.order(
         fresh,
@@ -52,24 +59,28 @@ def order(data: OrderMessage, fresh: Identity, issuance: Issuance) -> StoreMessa
     return StoreMessage(store_id=store.id, status=store.status)
 
 
-@post("/orders/{request_id:str}/parts", status_code=HTTP_200_OK, sync_to_thread=True)
+@post("/orders/{request_id:str}/parts", status_code=HTTP_200_OK)
+@_LANE.handler
 def collect(request_id: str, data: CollectMessage, identity: Identity, holdings: Holdings) -> SealedMessage:
     sealed = holdings.collect(identity, request_id, data.part, data.recipient)
     return SealedMessage(store_id=sealed.store_id, ciphertext=sealed.ciphertext)
 
 
-@post("/orders/{request_id:str}/completion", status_code=HTTP_200_OK, sync_to_thread=True)
+@post("/orders/{request_id:str}/completion", status_code=HTTP_200_OK)
+@_LANE.handler
 def complete(request_id: str, identity: Identity, holdings: Holdings) -> StoreMessage:
     store = holdings.complete(identity, request_id)
     return StoreMessage(store_id=store.id, status=store.status)
 
 
-@post("/orders/{request_id:str}/abandonment", status_code=HTTP_204_NO_CONTENT, sync_to_thread=True)
+@post("/orders/{request_id:str}/abandonment", status_code=HTTP_204_NO_CONTENT)
+@_LANE.handler
 def abandon(request_id: str, identity: Identity, holdings: Holdings) -> None:
     holdings.abandon(identity, request_id)
 
 
-@post("/stores/{store_id:str}/deactivation", status_code=HTTP_200_OK, sync_to_thread=True)
+@post("/stores/{store_id:str}/deactivation", status_code=HTTP_200_OK)
+@_LANE.handler
 def deactivate(store_id: str, data: DeactivateMessage, fresh: Identity, holdings: Holdings) -> StoreMessage:
     store = holdings.deactivate(fresh, store_id, data.reason)
     return StoreMessage(store_id=store.id, status=store.status)
@@ -85,8 +96,13 @@ def build_issuer_app(
 ) -> Litestar:
     """The application behind ``run/issuer-web.sock``."""
 
-    def proven(request: Request[object, object, State]) -> Identity:
-        return verifier.verify(bearer_token(request.scope))
+    async def prove(connection: Connection, _handler: BaseRouteHandler) -> None:
+        if connection.scope.get("method") != "OPTIONS":
+            token = bearer_token(connection.scope)
+            connection.scope["user"] = await _PROOF.run(verifier.verify, token)
+
+    def proven(request: Request[Identity, object, State]) -> Identity:
+        return request.user
 
     def fresh(identity: Identity) -> Identity:
         verifier.require_fresh(identity)
@@ -94,11 +110,15 @@ def build_issuer_app(
 
     return Litestar(
         route_handlers=[
-            Router("/", route_handlers=[order, collect, complete, abandon, deactivate]),
+            Router(
+                "/",
+                guards=[prove, check_ids],
+                route_handlers=[order, collect, complete, abandon, deactivate],
+            ),
             health_router(checks, shown),
         ],
         dependencies={
-            "identity": Provide(proven, sync_to_thread=True),
+            "identity": Provide(proven, sync_to_thread=False),
             "fresh": Provide(fresh, sync_to_thread=False),
             "issuance": Provide(lambda: issuance, sync_to_thread=False),
             "holdings": Provide(lambda: holdings, sync_to_thread=False),

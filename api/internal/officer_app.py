@@ -18,6 +18,8 @@ from issuer.registry.stores import Store
 from policies.lifecycle import StoreStatus
 from policies.reasons import RevocationReason
 
+_MAX_BODY = 64 * 1024
+
 
 class StoreRecord(Wire, frozen=True, kw_only=True):
     """What officers and support see of a store: never a secret, for the registry holds none."""
@@ -118,6 +120,7 @@ def build_officer_app(*, desk: OfficerDesk, issue_crl_of: Callable[[str], int]) 
             "issue": Provide(lambda: issue_crl_of, sync_to_thread=False),
         },
         exception_handlers=exception_handlers(),
+        request_max_body_size=_MAX_BODY,
         openapi_config=None,
         logging_config=None,
     )

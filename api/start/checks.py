@@ -9,6 +9,8 @@ import httpx
 from sqlalchemy import text
 
 from issuer.errors import CaUnavailable
+from issuer.identity.errors import ProviderKeysUnavailable
+from issuer.identity.keys import KeyRing
 from issuer.registry.database import Database
 
 
@@ -16,6 +18,16 @@ def reads(database: Database) -> Callable[[], None]:
     def check() -> None:
         with database.read() as connection:
             connection.execute(text("SELECT 1"))
+
+    return check
+
+
+def provides_keys(keys: KeyRing) -> Callable[[], None]:
+    """Whether there are keys to check assertions with: without them nobody is let in."""
+
+    def check() -> None:
+        if not keys.available():
+            raise ProviderKeysUnavailable("no keys of the identity provider")
 
     return check
 

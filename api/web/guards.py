@@ -8,29 +8,22 @@ stranger's body is read. Litestar by itself looks at neither Accept nor Content-
 from __future__ import annotations
 
 import json
-import re
 from typing import Any, Final
 
 from litestar import Request
-from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.types import Guard
 
 from api.bearer import bearer_token
+from api.ids import Connection, check_ids
 from api.journey.steps import Person
 from api.lanes import Lane
 from api.web.budget import CallBudget
 from api.web.negotiation import JSON, accepts, is_json
-from issuer.errors import NotFound
 from issuer.identity.assertion import AssertionVerifier
 
-ID_PATTERN: Final = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
-
-_ID: Final = re.compile(ID_PATTERN)
 _PROOF: Final = Lane("proof", threads=8)
 _ONCE: Final = ("content-type", "content-encoding", "delivery-token", "idempotency-key")
-
-Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 class EdgeRefusal(Exception):
@@ -60,14 +53,7 @@ def guards(verifier: AssertionVerifier, budget: CallBudget) -> list[Guard]:
         budget.spend(f"e:{identity.ehealth_id}" if identity.ehealth_id else f"s:{identity.subject}")
         connection.scope["user"] = person
 
-    return [authenticate, check_path, check_accept, check_headers, check_body]
-
-
-def check_path(connection: Connection, _handler: BaseRouteHandler) -> None:
-    """An id that is none of ours cannot name anything, and reaches no database."""
-    for value in connection.path_params.values():
-        if not _ID.fullmatch(str(value)):
-            raise NotFound("not an id")
+    return [authenticate, check_ids, check_accept, check_headers, check_body]
 
 
 def check_accept(connection: Connection, handler: BaseRouteHandler) -> None:

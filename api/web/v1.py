@@ -15,6 +15,7 @@ from litestar.status_codes import (
 )
 from litestar.types import Guard
 
+from api.ids import ID_PATTERN
 from api.journey.holdings import HeldStores
 from api.journey.journey import Journey
 from api.journey.records import JourneyRequest
@@ -23,7 +24,6 @@ from api.journey.tokens import format_delivery_token
 from api.journey.verification import Verification
 from api.lanes import Lane
 from api.texts import Language, Texts
-from api.web.guards import ID_PATTERN
 from api.web.openapi import may
 from api.web.schemas import (
     IDEMPOTENCY_KEY_PATTERN,
