@@ -17,9 +17,12 @@ from api.journey.steps import Steps
 from api.journey.verification import Verification
 from api.layout import Layout
 from api.mail.transport import Transport
+from api.portal.app import portal_router
+from api.portal.sessions import Sessions
 from api.settings import Settings
 from api.sockets import Limits, Listener, TcpAddress, run
 from api.start.checks import provides_keys, reads, ready_behind
+from api.start.portal import open_portal
 from api.texts import Texts
 from api.web.app import build_web_app
 from api.web.budget import CallBudget
@@ -60,14 +63,29 @@ def main(settings: Settings) -> None:
         random=random,
     )
     settlements = Settlements(registry)
+    held_stores = HeldStores(steps)
+    budget = CallBudget(settings.limits.calls_per_minute, clock)
+    desk = settings.portal and open_portal(
+        settings,
+        settings.portal,
+        database=database,
+        journey=journey,
+        verification=verification,
+        held_stores=held_stores,
+        texts=texts,
+        verifier=verifier,
+        budget=budget,
+        clock=clock,
+        random=random,
+    )
     app = build_web_app(
         verifier=verifier,
         journey=journey,
         verification=verification,
-        held_stores=HeldStores(steps),
+        held_stores=held_stores,
         settlements=settlements,
         texts=texts,
-        budget=CallBudget(settings.limits.calls_per_minute, clock),
+        budget=budget,
         clock=clock,
         checks={
             "journey-database": reads(database),
@@ -76,9 +94,12 @@ def main(settings: Settings) -> None:
             "identity-provider": provides_keys(keys),
         },
         shown={"walls": standing.as_dict()},
+        more=[portal_router(desk)] if desk else [],
     )
     stop = threading.Event()
-    sweeper = threading.Thread(target=_sweep, args=(journey, settings.journey.sweep_every, stop), daemon=True)
+    sweeper = threading.Thread(
+        target=_sweep, args=(journey, desk and desk.sessions, settings.journey.sweep_every, stop), daemon=True
+    )
 
     async def begin() -> None:
         sweeper.start()
@@ -98,9 +119,11 @@ def main(settings: Settings) -> None:
     run([listener], on_start=begin, on_end=settlements.close, on_stop=end)
 
 
-def _sweep(journey: Journey, every: float, stop: threading.Event) -> None:
+def _sweep(journey: Journey, sessions: Sessions | None, every: float, stop: threading.Event) -> None:
     while not stop.wait(every):
         try:
             journey.sweep()
+            if sessions is not None:
+                sessions.purge()
         except SQLAlchemyError as error:
             log.warning("sweep-failed", cause=type(error).__name__)
