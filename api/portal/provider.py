@@ -145,7 +145,7 @@ class Provider:
         return id_token
 
     def logout_address(self) -> str:
-        """RP-initiated log-out 1.0. Without ``id_token_hint``, which is the assertion: no address holds it."""
+        """RP-initiated log-out 1.0. Without ``id_token_hint``, which is the assertion and in no address."""
         try:
             end = self.metadata().end_session_endpoint
         except ProviderUnavailable:
