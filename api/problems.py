@@ -71,7 +71,6 @@ _RETRY_DEFAULT: Final = {
     "ca-unavailable": 5,
 }
 _KEPT_HEADERS: Final = ("allow", "accept", "retry-after", "www-authenticate")
-)
 
 Localise = Callable[[str, str], tuple[str, str] | None]
 """(code, Accept-Language header) to (title, detail); None keeps the English text."""
@@ -125,7 +124,6 @@ def problem_of(error: BaseException) -> Problem:
         return problem(
             _BY_STATUS.get(error.status_code, "internal" if error.status_code >= 500 else "invalid-request")
         )
-        return problem("ca-unavailable")
     return problem("internal")
 
 
