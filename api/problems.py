@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import httpx
 import msgspec
+import sqlalchemy.exc
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Receive, Send
@@ -70,6 +71,12 @@ _RETRY_DEFAULT: Final = {
     "mail-unavailable": 10,
     "ca-unavailable": 5,
 }
+_DATABASE_AWAY: Final = (
+    sqlalchemy.exc.OperationalError,
+    sqlalchemy.exc.InterfaceError,
+    sqlalchemy.exc.TimeoutError,
+)
+"""Locked, full, gone, or every connection in use: a later try may find it otherwise."""
 _KEPT_HEADERS: Final = ("allow", "accept", "retry-after", "www-authenticate")
 
 Localise = Callable[[str, str], tuple[str, str] | None]
@@ -118,6 +125,8 @@ def problem_of(error: BaseException) -> Problem:
         if (retry_after := getattr(error, "retry_after", None)) is not None:
             extensions["retry_after"] = retry_after
         return problem(code, **extensions)
+    if isinstance(error, _DATABASE_AWAY):
+        return problem("ca-unavailable")
     if isinstance(error, msgspec.DecodeError):  # ValidationError is one
         return problem("invalid-request")
     if isinstance(error, HTTPException):
