@@ -23,7 +23,7 @@ from api.mail.transport import MailConfig
 from api.portal.config import PortalConfig
 from api.status.config import StatusConfig
 from issuer.identity.config import IdentityConfig
-from issuer.issuance.config import IssuanceConfig, PkiConfig
+from issuer.issuance.config import IssuanceConfig, PkiConfig, RenewalConfig
 from issuer.issuance.keystore.config import KeystoreConfig
 from issuer.publisher.config import PublisherConfig
 from issuer.tokens import TokenConfig
@@ -95,11 +95,12 @@ class Settings(_Section, frozen=True, kw_only=True):
     publisher: PublisherConfig = PublisherConfig()
     status: StatusConfig = StatusConfig()
     journey: JourneyConfig
+    renewal: RenewalConfig = RenewalConfig()
     mail: MailConfig
     limits: LimitsConfig = LimitsConfig()
-    demo: DemoConfig = DemoConfig()
     portal: PortalConfig | None = None
     """None: no pages, for an installation that has front ends of its own."""
+    demo: DemoConfig = DemoConfig()
 
     @property
     def home_path(self) -> Path:
@@ -169,11 +170,11 @@ def _derive(document: dict[str, Any]) -> None:
     port = int(server.get("port") or 8000)
     status_port = int(server.get("status_port") or 0) or port + 1
     document.setdefault("pki", {}).setdefault("public_url", f"http://127.0.0.1:{status_port}")
-    document.setdefault("mail", {}).setdefault("port", int(demo.get("mailbox_port") or 0) or port + 3)
     idp_port = int(demo.get("idp_port") or 0) or port + 2
     document.setdefault("portal", {}).setdefault(
         "discovery_url", f"http://127.0.0.1:{idp_port}/.well-known/openid-configuration"
     )
+    document.setdefault("mail", {}).setdefault("port", int(demo.get("mailbox_port") or 0) or port + 3)
 
 
 def _fill(value: Any, **places: str) -> Any:

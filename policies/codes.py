@@ -23,8 +23,10 @@ class CodeRules:
     def expiry(self, sent_at: datetime) -> datetime:
         return sent_at + timedelta(seconds=self.lifetime)
 
-    def check_resend(self, now: datetime, last_sent_at: datetime) -> None:
+    def check_resend(self, now: datetime, last_sent_at: datetime | None) -> None:
         """Raises TooManyRequests while the pause since the last code lasts."""
+        if last_sent_at is None:
+            return
         wait = (last_sent_at + timedelta(seconds=self.resend_pause) - now).total_seconds()
         if wait > 0:
             raise TooManyRequests(int(wait) + 1)

@@ -15,7 +15,7 @@ from api.internal.wire import (
     SealedMessage,
     StoreMessage,
 )
-from api.problems import raise_for_problem
+from api.problems import MEDIA_TYPE, raise_for_problem
 from issuer.errors import CaUnavailable
 from issuer.registry.deliveries import Part
 from policies.reasons import DeactivationReason
@@ -81,4 +81,6 @@ class IssuerClient:
             raise IssuerUnreachable(type(error).__name__) from None
         except httpx.HTTPError as error:
             raise IssuerSilent(type(error).__name__) from None
+        if response.is_error and not response.headers.get("content-type", "").startswith(MEDIA_TYPE):
+            raise IssuerSilent(f"answered {response.status_code} in words that are not ours")
         return raise_for_problem(response).content

@@ -54,6 +54,7 @@ def order(data: OrderMessage, fresh: Identity, issuance: Issuance) -> StoreMessa
             ),
             terms_accepted_at=data.terms_accepted_at,
             accepted_at=data.accepted_at,
+            renews=data.renews,
         ),
     )
     return StoreMessage(store_id=store.id, status=store.status)

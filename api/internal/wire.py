@@ -28,6 +28,7 @@ class OrderMessage(Wire, frozen=True, kw_only=True):
     terms_language: Annotated[str, msgspec.Meta(max_length=8)]
     terms_accepted_at: datetime
     accepted_at: datetime
+    renews: Id | None = None
 
 
 class CollectMessage(Wire, frozen=True, kw_only=True):

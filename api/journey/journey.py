@@ -6,6 +6,7 @@ applies one transition. Every front end calls these and holds no logic of its ow
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import uuid
 from datetime import timedelta
@@ -14,18 +15,19 @@ from sqlalchemy.exc import IntegrityError
 
 from api.journey import records
 from api.journey.config import JourneyConfig
-from api.journey.records import JourneyRequest, shown
+from api.journey.records import NO_CODE, JourneyRequest, shown
 from api.journey.steps import Person, Steps
 from api.journey.tokens import parse_delivery_token
 from api.texts import Language, Texts
 from issuer.clock import RandomBytes
-from issuer.errors import DeliveryExpired, DeliveryTokenInvalid, Overloaded
+from issuer.errors import DeliveryExpired, DeliveryTokenInvalid, NotFound, Overloaded
 from issuer.issuance.keystore.sealing import derive_recipient, open_sealed
 from issuer.registry import stores
 from issuer.registry.deliveries import Part, sealing_context
 from policies.eligibility import check_eligible
 from policies.errors import ActiveStoreExists, WrongState
 from policies.lifecycle import RequestEvent, RequestState, StoreStatus, next_request_state
+from policies.renewal import RenewalRules
 from policies.terms import check_accepted
 
 _STARTS = 8
@@ -35,10 +37,19 @@ _STARTS = 8
 class Journey:
     """Thread-safe; holds no state of its own between calls."""
 
-    def __init__(self, steps: Steps, *, texts: Texts, config: JourneyConfig, random: RandomBytes) -> None:
+    def __init__(
+        self,
+        steps: Steps,
+        *,
+        texts: Texts,
+        config: JourneyConfig,
+        renewal: RenewalRules,
+        random: RandomBytes,
+    ) -> None:
         self._steps = steps
         self._texts = texts
         self._config = config
+        self._renewal = renewal
         self._random = random
 
     def start(self, person: Person, idempotency_key: str | None = None) -> JourneyRequest:
@@ -47,25 +58,18 @@ class Journey:
         Raises ActiveStoreExists, a GateRefused, or CaUnavailable where the earlier store
         cannot be revoked now.
         """
-        check_eligible(person.identity.standing)
-        for _ in range(_STARTS):
-            with self._steps.database.read() as connection:
-                if idempotency_key is not None:
-                    known = records.by_idempotency_key(connection, person.ehealth_id, idempotency_key)
-                    if known is not None:
-                        return self._steps.synchronise(known)
-                earlier = records.unfinished(connection, person.ehealth_id)
-            if earlier is not None:
-                earlier = self._steps.synchronise(earlier)
-            if earlier is not None and earlier.begun and earlier.unfinished:
-                self._steps.issuer.abandon(person.assertion, earlier.id)
-            if self._holds_active(person.ehealth_id):
-                raise ActiveStoreExists
-            try:
-                return self._replace(person, earlier, idempotency_key)
-            except (IntegrityError, WrongState):
-                continue  # Another start, or a step of the earlier request, came between.
-        raise Overloaded("too many starts at once")
+        return self._start(person, idempotency_key, renews=None)
+
+    def renew(self, person: Person, store_id: str, idempotency_key: str | None = None) -> JourneyRequest:
+        """A request for the successor of an active store, which makes way when that is active (R22).
+
+        Raises NotFound, AlreadyDeactivated, RenewalTooEarly, and what ``start`` raises.
+        """
+        self._steps.admit(person)
+        with self._steps.registry.read() as connection:
+            store = stores.find_of_person(connection, store_id, person.ehealth_id)
+        self._renewal.check(self._steps.clock(), store.status, store.not_after)
+        return self._start(person, idempotency_key, renews=store.id)
 
     def current(self, person: Person) -> JourneyRequest | None:
         """The unfinished request, as it stands now."""
@@ -78,11 +82,8 @@ class Journey:
         return found if found.unfinished else None
 
     def find(self, person: Person, request_id: str) -> JourneyRequest:
-        """Raises NotFound; another person's request is not found either."""
-        check_eligible(person.identity.standing)
-        with self._steps.database.read() as connection:
-            found = records.find(connection, request_id, person.ehealth_id)
-        return self._steps.synchronise(found)
+        """Raises NotFound; another person's request is not found either. Looking ends nothing."""
+        return self._steps.look(person, request_id)
 
     def accept_terms(
         self, person: Person, request_id: str, version: str, language: Language
@@ -103,9 +104,8 @@ class Journey:
                 terms_sha256=terms.sha256,
                 terms_language=terms.language,
                 terms_accepted_at=now,
-                code_hmac=None,
-                code_expires_at=None,
-                attempts_left=0,
+                **NO_CODE,
+                **shown(person.identity),
             )
 
     def fetch(self, person: Person, request_id: str, part: Part, delivery_token: str | None) -> bytes:
@@ -128,51 +128,76 @@ class Journey:
             raise DeliveryExpired(request.id)
         next_request_state(request.state, RequestEvent.COMPLETE)
         self._steps.issuer.complete(person.assertion, request.id)
-        with self._steps.database.write() as connection:
-            return records.move(
-                connection,
-                request,
-                RequestEvent.COMPLETE,
-                self._steps.clock(),
-                code_hmac=None,
-                recipient=None,
-            )
+        return self._steps.synchronise(request)
 
     def cancel(self, person: Person, request_id: str) -> None:
         """End an unfinished request; a store it had begun is revoked."""
         request = self._steps.begin(person, request_id)
         next_request_state(request.state, RequestEvent.CANCEL)
-        if request.begun:
-            self._steps.issuer.abandon(person.assertion, request.id)
+        self._steps.abandon(person, request)
         with self._steps.database.write() as connection:
-            records.move(connection, request, RequestEvent.CANCEL, self._steps.clock(), code_hmac=None)
+            records.move(connection, request, RequestEvent.CANCEL, self._steps.clock())
 
     def sweep(self) -> int:
         """Bring what is in progress up to date, and purge what a day has passed over (R32)."""
         with self._steps.database.read() as connection:
             waiting = records.in_progress(connection)
         for request in waiting:
-            self._steps.synchronise(request)
+            with contextlib.suppress(NotFound):
+                self._steps.synchronise(request)
         now = self._steps.clock()
+        before = now - timedelta(hours=self._config.purge_hours)
+        with self._steps.database.read() as connection:
+            forgotten = records.forgotten(connection, before)
+        for request in forgotten:
+            with contextlib.suppress(WrongState), self._steps.database.write() as connection:
+                records.move(connection, request, RequestEvent.DEADLINE, now, actor="service")
         with self._steps.database.write() as connection:
-            return records.purge(connection, now - timedelta(hours=self._config.purge_hours), now)
+            return records.purge(connection, before, now)
 
-    def _holds_active(self, ehealth_id: str) -> bool:
+    def _start(self, person: Person, idempotency_key: str | None, renews: str | None) -> JourneyRequest:
+        self._steps.admit(person)
+        for _ in range(_STARTS):
+            with self._steps.database.read() as connection:
+                if idempotency_key is not None:
+                    known = records.by_idempotency_key(connection, person.ehealth_id, idempotency_key)
+                    if known is not None:
+                        return self._steps.synchronise(known)
+                earlier = records.unfinished(connection, person.ehealth_id)
+            try:
+                if earlier is not None:
+                    earlier = self._steps.synchronise(earlier)
+                self._check_no_active(person.ehealth_id, earlier, renews)
+                if earlier is not None and earlier.unfinished:
+                    self._steps.abandon(person, earlier)
+                return self._replace(person, earlier, idempotency_key, renews)
+            except (IntegrityError, WrongState):
+                continue  # Another start, or a step of the earlier request, came between.
+        raise Overloaded("too many starts at once")
+
+    def _check_no_active(self, ehealth_id: str, earlier: JourneyRequest | None, renews: str | None) -> None:
+        """None but the one that is renewed, or the earlier request's, which is about to be revoked."""
+        begun = earlier.id if earlier is not None and earlier.unfinished else None
         with self._steps.registry.read() as connection:
-            return any(s.status is StoreStatus.ACTIVE for s in stores.of_person(connection, ehealth_id))
+            for store in stores.of_person(connection, ehealth_id):
+                if store.status is not StoreStatus.ACTIVE or store.id == renews:
+                    continue
+                if store.request_id != begun:
+                    raise ActiveStoreExists
 
     def _replace(
-        self, person: Person, earlier: JourneyRequest | None, idempotency_key: str | None
+        self, person: Person, earlier: JourneyRequest | None, idempotency_key: str | None, renews: str | None
     ) -> JourneyRequest:
-        identity, now = person.identity, self._steps.clock()
+        now = self._steps.clock()
         with self._steps.database.write() as connection:
             if earlier is not None and earlier.unfinished:
-                records.move(connection, earlier, RequestEvent.SUPERSEDE, now, code_hmac=None)
+                records.move(connection, earlier, RequestEvent.SUPERSEDE, now)
             values: dict[str, object] = {
                 "id": str(uuid.UUID(bytes=self._random(16), version=4)),
                 "ehealth_id": person.ehealth_id,
                 "idempotency_key": idempotency_key,
-                **shown(identity),
+                "renews": renews,
+                **shown(person.identity),
             }
             return records.insert(connection, values, now)
 

@@ -13,9 +13,10 @@ from api.journey.records import JourneyRequest
 from api.journey.steps import Person, Steps
 from api.journey.tables import requests
 from api.problems import RemoteProblem
+from issuer.errors import CaUnavailable
 from policies.eligibility import GateRefused
 from policies.errors import WrongState
-from policies.lifecycle import RequestEvent
+from policies.lifecycle import RequestEvent, RequestState
 
 log = structlog.get_logger(__name__)
 
@@ -25,8 +26,13 @@ _NOTHING_BEGUN = {"ca-unavailable", "too-many-requests", "unauthenticated", "aut
 _GATES = {refusal.code for refusal in GateRefused.__subclasses__()}
 
 
-def order_store(steps: Steps, person: Person, request: JourneyRequest) -> JourneyRequest:
-    """Hand the accepted request to the issuer, which proves everything again by itself."""
+def order_store(
+    steps: Steps, person: Person, request: JourneyRequest, *, repeated: bool = False
+) -> JourneyRequest:
+    """Hand the accepted request to the issuer, which proves everything again by itself.
+
+    A repeated order changes nothing where it is refused: the first one may be under way.
+    """
     if request.generating_at is None or request.terms_accepted_at is None:
         raise WrongState("not accepted")
     message = OrderMessage(
@@ -40,43 +46,53 @@ def order_store(steps: Steps, person: Person, request: JourneyRequest) -> Journe
         terms_language=request.terms_language or "",
         terms_accepted_at=request.terms_accepted_at,
         accepted_at=request.generating_at,
+        renews=request.renews,
     )
     try:
         ordered = steps.issuer.order(person.assertion, message)
-    except IssuerUnreachable:
-        _withdraw(steps, request, RequestEvent.DEFER, attempts_left=requests.c.attempts_left + 1)
-        raise
-    except RemoteProblem as refusal:
-        if refusal.code in _NOTHING_BEGUN:
-            _withdraw(steps, request, RequestEvent.DEFER, attempts_left=requests.c.attempts_left + 1)
-        elif refusal.code in _GATES:
-            _withdraw(steps, request, RequestEvent.REJECT)
-        elif refusal.code != "internal":
-            _withdraw(steps, request, RequestEvent.FAIL)
+    except (IssuerUnreachable, RemoteProblem) as refusal:
+        if not repeated:
+            _withdraw(steps, person, request, refusal)
         raise
     with steps.database.write() as connection:
         connection.execute(
             requests.update().where(requests.c.id == request.id).values(store_id=ordered.store_id)
         )
         latest = records.find(connection, request.id, request.ehealth_id)
-    if not latest.unfinished:
-        # Cancelled between our transition and the order: nobody waits for this store.
-        steps.issuer.abandon(person.assertion, request.id)
+    if latest.state not in (RequestState.GENERATING, RequestState.READY, RequestState.DELIVERED):
+        # It ended, or was taken back, between our transition and the order: nobody waits for this store.
+        steps.abandon(person, request)
     return latest
 
 
-def _withdraw(steps: Steps, request: JourneyRequest, event: RequestEvent, **values: Any) -> None:
+def _withdraw(
+    steps: Steps, person: Person, request: JourneyRequest, refusal: IssuerUnreachable | RemoteProblem
+) -> None:
+    """What the issuer refused goes back, or ends; where it is not known, the registry will say."""
+    values: dict[str, Any] = {}
+    if refusal.code in _NOTHING_BEGUN:
+        event = RequestEvent.DEFER
+        values = {"attempts_left": requests.c.attempts_left + 1, "deadline": None, "recipient": None}
+        if isinstance(refusal, IssuerUnreachable):
+            values["generating_at"] = None  # Else its end still asks the issuer, to be on the safe side.
+    elif refusal.code in _GATES:
+        event = RequestEvent.REJECT
+    elif refusal.code != "internal":
+        event = RequestEvent.FAIL
+    else:
+        return
     try:
+        if event is RequestEvent.FAIL:
+            steps.abandon(person, request)
         with steps.database.write() as connection:
             records.move(
                 connection,
                 request,
                 event,
                 steps.clock(),
-                generating_at=None,
-                deadline=None,
-                recipient=None,
+                requests.c.generating_at == request.generating_at,
+                actor="service",
                 **values,
             )
-    except WrongState:
-        log.info("request-changed-meanwhile", request=request.id)
+    except (WrongState, CaUnavailable, RemoteProblem) as error:
+        log.info("not-withdrawn", request=request.id, cause=type(error).__name__)

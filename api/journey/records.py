@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -14,7 +16,7 @@ from issuer.audit.events import Detail, record
 from issuer.errors import NotFound
 from issuer.identity.identity import Identity
 from policies.errors import WrongState
-from policies.lifecycle import UNFINISHED, RequestEvent, RequestState, next_request_state
+from policies.lifecycle import BEFORE_GENERATION, UNFINISHED, RequestEvent, RequestState, next_request_state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,7 @@ class JourneyRequest:
     attempts_left: int
     recipient: bytes | None
     store_id: str | None
+    renews: str | None
     deadline: datetime | None
     created_at: datetime
     generating_at: datetime | None
@@ -51,20 +54,22 @@ class JourneyRequest:
 
     @property
     def begun(self) -> bool:
-        """Whether the issuer may hold a store of this request."""
+        """Whether the issuer may hold a store of this request, or have an order of it under way."""
         return self.generating_at is not None
 
 
 _COLUMNS = tuple(requests.c[name] for name in JourneyRequest.__dataclass_fields__)
 
 
-def _one(connection: Connection, *conditions: sa.ColumnElement[bool]) -> JourneyRequest | None:
-    row = connection.execute(sa.select(*_COLUMNS).where(*conditions)).first()
-    if row is None:
-        return None
+def _request(row: sa.Row[tuple[object, ...]]) -> JourneyRequest:
     values = dict(row._mapping)
     values["state"] = RequestState(values["state"])
     return JourneyRequest(**values)
+
+
+def _one(connection: Connection, *conditions: sa.ColumnElement[bool]) -> JourneyRequest | None:
+    row = connection.execute(sa.select(*_COLUMNS).where(*conditions)).first()
+    return None if row is None else _request(row)
 
 
 def find(connection: Connection, request_id: str, ehealth_id: str) -> JourneyRequest:
@@ -101,13 +106,17 @@ def move(
     event: RequestEvent,
     now: datetime,
     *conditions: sa.ColumnElement[bool],
+    actor: str = "holder",
     details: dict[str, Detail] | None = None,
     **values: object,
 ) -> JourneyRequest:
-    """Apply one transition of the table with its event. Raises WrongState where another was first."""
+    """Apply one transition of the table with its event. Raises WrongState where another was first.
+
+    An end takes along what could prove a code, or lead to a delivery.
+    """
     state = next_request_state(request.state, event)
     if state not in UNFINISHED:
-        values["ended_at"] = now
+        values |= {"ended_at": now, "code_hmac": None, "recipient": None}
     changed = connection.execute(
         requests.update()
         .where(requests.c.id == request.id, requests.c.state == request.state, *conditions)
@@ -116,7 +125,7 @@ def move(
     if changed != 1:
         raise WrongState("the request has changed since it was read")
     moved = find(connection, request.id, request.ehealth_id)
-    note(connection, moved, f"request-{event}", now, {"state": state, **(details or {})})
+    note(connection, moved, f"request-{event}", now, {"state": state, **(details or {})}, actor=actor)
     return moved
 
 
@@ -138,9 +147,16 @@ def reserve_attempt(connection: Connection, request: JourneyRequest, now: dateti
     return find(connection, request.id, request.ehealth_id) if reserved else None
 
 
+def lock_sends(connection: Connection) -> None:
+    """Count and reserve one after the other. SQLite's write lock does it for all."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext("code-sends"))))
+
+
 def reserve_send(
     connection: Connection, request: JourneyRequest, send_id: str, address_hmac: bytes, now: datetime
-) -> None:
+) -> int:
+    """Count a code before it is sent. Returns its number: of several at once, the highest counts."""
     connection.execute(
         code_sends.insert().values(
             id=send_id, ehealth_id=request.ehealth_id, address_hmac=address_hmac, sent_at=now
@@ -149,6 +165,23 @@ def reserve_send(
     connection.execute(
         requests.update().where(requests.c.id == request.id).values(codes_sent=requests.c.codes_sent + 1)
     )
+    return find(connection, request.id, request.ehealth_id).codes_sent
+
+
+def release_send(connection: Connection, request: JourneyRequest, send_id: str, number: int) -> None:
+    """A code that could not be sent does not count."""
+    connection.execute(code_sends.delete().where(code_sends.c.id == send_id))
+    connection.execute(
+        requests.update()
+        .where(requests.c.id == request.id, requests.c.codes_sent == number)
+        .values(codes_sent=number - 1)
+    )
+
+
+def last_send(connection: Connection, ehealth_id: str) -> datetime | None:
+    """When a code was last sent to this person; one that is being sent counts."""
+    query = sa.select(sa.func.max(code_sends.c.sent_at)).where(code_sends.c.ehealth_id == ehealth_id)
+    return connection.execute(query).scalar()
 
 
 def sends_since(
@@ -186,25 +219,31 @@ def note(
 
 def in_progress(connection: Connection) -> list[JourneyRequest]:
     """Requests whose store is being made or waits to be fetched."""
-    query = sa.select(requests.c.id, requests.c.ehealth_id).where(
-        requests.c.state.in_((RequestState.GENERATING, RequestState.READY))
+    query = sa.select(*_COLUMNS).where(requests.c.state.in_((RequestState.GENERATING, RequestState.READY)))
+    return [_request(row) for row in connection.execute(query)]
+
+
+def forgotten(connection: Connection, before: datetime) -> list[JourneyRequest]:
+    """Requests begun before then that never came to a generation."""
+    query = sa.select(*_COLUMNS).where(
+        requests.c.created_at < before, requests.c.state.in_(BEFORE_GENERATION)
     )
-    return [find(connection, row[0], row[1]) for row in connection.execute(query)]
+    return [_request(row) for row in connection.execute(query)]
 
 
 def purge(connection: Connection, before: datetime, now: datetime) -> int:
-    """Delete what began before then, with addresses and code hashes (R32). Returns how many requests.
-
-    What is generating or ready is left to its own deadline, minutes away.
-    """
+    """Delete what began before then and has ended, with its address (R32). Returns how many requests."""
     removed = connection.execute(
-        requests.delete().where(
-            requests.c.created_at < before,
-            requests.c.state.not_in((RequestState.GENERATING, RequestState.READY)),
-        )
+        requests.delete().where(requests.c.created_at < before, requests.c.state.not_in(UNFINISHED))
     ).rowcount
     connection.execute(code_sends.delete().where(code_sends.c.sent_at < now - timedelta(hours=1)))
     return removed
+
+
+NO_CODE: Final[Mapping[str, Any]] = MappingProxyType(
+    {"code_hmac": None, "code_expires_at": None, "attempts_left": 0}
+)
+"""What a request holds of a code while none counts."""
 
 
 def shown(identity: Identity) -> dict[str, Any]:

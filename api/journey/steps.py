@@ -1,4 +1,4 @@
-"""What every step of a journey begins with: the person, their request, the gates, the state of things.
+"""What every step of a journey begins with: the person, the gates, their request, the state of things.
 
 Nothing here trusts a browser's idea of the state, so reload, back and a second tab are all
 the same (R14): a request is first brought up to what the registry says of its store.
@@ -50,41 +50,59 @@ class Steps:
         self.issuer = issuer
         self.clock = clock
 
-    def load(self, person: Person, request_id: str) -> JourneyRequest:
-        with self.database.read() as connection:
-            return records.find(connection, request_id, person.ehealth_id)
-
     def begin(self, person: Person, request_id: str) -> JourneyRequest:
-        """Load a request for a step of its owner. A gate lost half-way ends it (R4)."""
-        if person.identity.ehealth_id is None:
-            check_eligible(person.identity.standing)
+        """A person's request, for a step in it. Raises NotFound, or a GateRefused for whoever lost a gate."""
+        self.admit(person)
+        return self.look(person, request_id)
+
+    def look(self, person: Person, request_id: str) -> JourneyRequest:
+        """A person's request as it stands now. Raises NotFound; another person's is not found either."""
+        check_eligible(person.identity.standing)
         with self.database.read() as connection:
-            request = records.find(connection, request_id, str(person.identity.ehealth_id))
-        request = self.synchronise(request)
+            found = records.find(connection, request_id, person.ehealth_id)
+        return self.synchronise(found)
+
+    def admit(self, person: Person) -> None:
+        """Judge the gates again (R4). One that was lost half-way ends what the person has unfinished."""
         try:
             check_eligible(person.identity.standing)
         except GateRefused as lost:
-            if request.unfinished:
-                self._reject(person, request, lost)
+            if person.identity.ehealth_id is not None:
+                self._reject(person, person.identity.ehealth_id, lost)
             raise
-        return request
 
-    def _reject(self, person: Person, request: JourneyRequest, lost: GateRefused) -> None:
-        with self.database.write() as connection:
-            records.move(
-                connection,
-                request,
-                RequestEvent.REJECT,
-                self.clock(),
-                details={"gate": lost.code},
-                code_hmac=None,
-            )
-        if request.begun:
-            try:
-                self.issuer.abandon(person.assertion, request.id)
-            except (CaUnavailable, RemoteProblem) as error:
-                # The delivery's deadline ends it at the latest; nobody else can fetch it.
-                log.warning("abandon-failed", request=request.id, cause=type(error).__name__)
+    def _reject(self, person: Person, ehealth_id: str, lost: GateRefused) -> None:
+        with self.database.read() as connection:
+            request = records.unfinished(connection, ehealth_id)
+        if request is None:
+            return
+        request = self.synchronise(request)
+        if not request.unfinished:
+            return
+        try:
+            self.abandon(person, request)
+            with self.database.write() as connection:
+                records.move(
+                    connection, request, RequestEvent.REJECT, self.clock(), details={"gate": lost.code}
+                )
+        except (CaUnavailable, RemoteProblem, WrongState) as error:
+            # It stays as it is, and whoever has lost the gate cannot go on with it: the next step ends it.
+            log.warning("not-rejected", request=request.id, cause=type(error).__name__)
+
+    def abandon(self, person: Person, request: JourneyRequest) -> None:
+        """Have the issuer revoke what an unfinished request had begun, before the request itself ends.
+
+        In this order no end leaves an active store behind, whatever fails in between. Raises
+        CaUnavailable, or WrongState where the registry knows of another end.
+        """
+        if not request.begun:
+            return
+        try:
+            self.issuer.abandon(person.assertion, request.id)
+        except RemoteProblem as refusal:
+            if refusal.code != WrongState.code:
+                raise
+            raise WrongState("the store has been delivered") from refusal
 
     def synchronise(self, request: JourneyRequest) -> JourneyRequest:
         """Bring a request up to what the registry says of its store, and to the clock."""
@@ -93,7 +111,8 @@ class Steps:
             return request
         try:
             with self.database.write() as connection:
-                moved = records.move(connection, request, event, self.clock(), **values)
+                actor = "holder" if event is RequestEvent.COMPLETE else "service"
+                moved = records.move(connection, request, event, self.clock(), actor=actor, **values)
         except WrongState:
             with self.database.read() as connection:
                 return records.find(connection, request.id, request.ehealth_id)
@@ -106,16 +125,17 @@ class Steps:
             store = stores.of_request(connection, request.id)
             delivery = None if store is None else deliveries.of_store(connection, store.id)
         now = self.clock()
+        late = request.deadline is not None and now >= request.deadline
         if request.state is RequestState.GENERATING:
             if store is not None and store.status is StoreStatus.ACTIVE:
                 deadline = now if delivery is None else delivery.deadline
                 return RequestEvent.GENERATED, {"store_id": store.id, "deadline": deadline}
             if store is not None and store.status is not StoreStatus.ISSUING:
                 return RequestEvent.FAIL, {"store_id": store.id}
-            late = request.deadline is not None and now >= request.deadline
             return (RequestEvent.DEADLINE, {}) if late else (None, {})
         if store is None or store.status is not StoreStatus.ACTIVE:
             return RequestEvent.FAIL, {}
-        if delivery is None or now >= delivery.deadline:
-            return RequestEvent.DEADLINE, {"code_hmac": None, "recipient": None}
-        return None, {}
+        if late:
+            return RequestEvent.DEADLINE, {}
+        # Before the deadline only its holder's completion takes a delivery away.
+        return (RequestEvent.COMPLETE, {}) if delivery is None else (None, {})

@@ -45,6 +45,7 @@ requests = sa.Table(
     # X25519 public key derived from the delivery token; the token itself is nowhere.
     sa.Column("recipient", sa.LargeBinary),
     sa.Column("store_id", sa.String(36)),
+    sa.Column("renews", sa.String(36)),  # the store that the new one takes the place of
     sa.Column("deadline", UtcDateTime),
     sa.Column("created_at", UtcDateTime, nullable=False, index=True),
     sa.Column("generating_at", UtcDateTime),
@@ -72,7 +73,6 @@ code_sends = sa.Table(
     sa.Column("sent_at", UtcDateTime, nullable=False, index=True),
 )
 
-# The journey's half of the audit trail; the same columns as the registry's (issuer.audit).
 # The portal's sessions (api/portal/sessions.py). Nothing here leads to a cookie, and without one the
 # content cannot be read.
 sessions = sa.Table(
@@ -86,6 +86,7 @@ sessions = sa.Table(
     sa.Column("expires_at", UtcDateTime, nullable=False, index=True),
 )
 
+# The journey's half of the audit trail; the same columns as the registry's (issuer.audit).
 journey_events = sa.Table(
     "journey_events",
     metadata,

@@ -11,14 +11,16 @@ from api.journey import records
 from api.journey.codes import CodeBook
 from api.journey.config import JourneyConfig
 from api.journey.ordering import order_store
-from api.journey.records import JourneyRequest, shown
+from api.journey.records import NO_CODE, JourneyRequest, shown
 from api.journey.steps import Person, Steps
 from api.journey.tables import code_sends, requests
 from api.journey.tokens import parse_delivery_token
 from api.mail.address import EmailAddress, parse_address
+from api.mail.errors import MailError
 from api.mail.messages import code_message
 from api.mail.transport import Transport
 from api.texts import Language, Texts
+from issuer.audit.events import Detail
 from issuer.clock import RandomBytes
 from issuer.issuance.keystore.sealing import derive_recipient
 from policies.codes import check_usable
@@ -63,25 +65,22 @@ class Verification:
         request = self._steps.begin(person, request_id)
         check_accepted(request.terms_version, self._texts.terms_version)
         next_request_state(request.state, RequestEvent.SEND_CODE)
-        return self._send_code(person, request, parse_address(email), keystore_profile, language)
+        self._check_unchanged(person, request)
+        return self._send_code(request, parse_address(email), keystore_profile, language)
 
     def resend(self, person: Person, request_id: str) -> JourneyRequest:
         """A new code to the same address, after a pause; the one before is worthless from then on."""
         request = self._steps.begin(person, request_id)
-        if (
-            request.state is not RequestState.CODE_SENT
-            or request.email is None
-            or request.code_sent_at is None
-        ):
+        if request.state is not RequestState.CODE_SENT or request.email is None:
             raise WrongState("no code was sent")
         check_accepted(request.terms_version, self._texts.terms_version)
-        self._rules.check_resend(self._steps.clock(), request.code_sent_at)
+        self._check_unchanged(person, request)
         return self._send_code(
-            person,
             request,
             parse_address(request.email),
             request.keystore_profile or "modern",
             Language(request.language or Language.FRENCH),
+            pause=True,
         )
 
     def verify(self, person: Person, request_id: str, code: str, delivery_token: str | None) -> Accepted:
@@ -92,14 +91,16 @@ class Verification:
         recipient = derive_recipient(own_token)
         digest = self._codes.hash_code(request.id, code)
         if token is not None and self._repeats(request, recipient, digest):
+            if request.state is RequestState.GENERATING and request.store_id is None:
+                # Whether the first order arrived is not known; the issuer takes it once.
+                request = order_store(self._steps, person, request, repeated=True)
             return Accepted(request=request, token=own_token)
         if request.state is not RequestState.CODE_SENT:
             raise WrongState(f"no code is awaited in {request.state}")
         check_accepted(request.terms_version, self._texts.terms_version)
         self._check_unchanged(person, request)
-        reserved = self._reserve(request)
-        if not hmac.compare_digest(reserved.code_hmac or b"", digest):
-            self._note_wrong_code(reserved)
+        reserved = self._reserve(request, digest)
+        if not _same(reserved.code_hmac, digest):
             raise CodeInvalid(reserved.attempts_left)
         now = self._steps.clock()
         try:
@@ -116,7 +117,7 @@ class Verification:
                 )
         except WrongState:
             # Another call with the same code was first; with the same token it is the same act.
-            latest = self._steps.load(person, request_id)
+            latest = self._steps.look(person, request_id)
             if token is not None and self._repeats(latest, recipient, digest):
                 return Accepted(request=latest, token=own_token)
             raise
@@ -124,37 +125,33 @@ class Verification:
 
     def _send_code(
         self,
-        person: Person,
         request: JourneyRequest,
         address: EmailAddress,
         keystore_profile: str,
         language: Language,
+        *,
+        pause: bool = False,
     ) -> JourneyRequest:
         """Count the send, mail the code, then let it count: a failed mail leaves the request as it was."""
-        now = self._steps.clock()
-        hour_ago = now - timedelta(hours=1)
-        address_hmac = self._codes.hash_address(address.text)
         send_id = str(uuid.UUID(bytes=self._random(16), version=4))
-        with self._steps.database.write() as connection:
-            self._rules.check_sends(of_request=request.codes_sent)
-            for condition in (
-                code_sends.c.ehealth_id == request.ehealth_id,
-                code_sends.c.address_hmac == address_hmac,
-            ):
-                self._rules.check_hourly(now, *records.sends_since(connection, condition, hour_ago))
-            records.reserve_send(connection, request, send_id, address_hmac, now)
+        number = self._reserve_send(request, send_id, address, pause=pause)
         code = self._codes.make()
-        self._transport.send(
-            code_message(
-                code,
-                address,
-                language=language,
-                lifetime_seconds=self._rules.lifetime,
-                message_id=send_id,
-                sender=self._transport.sender,
-                now=now,
+        try:
+            self._transport.send(
+                code_message(
+                    code,
+                    address,
+                    language=language,
+                    lifetime_seconds=self._rules.lifetime,
+                    message_id=send_id,
+                    sender=self._transport.sender,
+                    now=self._steps.clock(),
+                )
             )
-        )
+        except MailError:
+            with self._steps.database.write() as connection:
+                records.release_send(connection, request, send_id, number)
+            raise
         now = self._steps.clock()
         with self._steps.database.write() as connection:
             return records.move(
@@ -162,7 +159,8 @@ class Verification:
                 request,
                 RequestEvent.SEND_CODE,
                 now,
-                details={"sends": request.codes_sent + 1},
+                requests.c.codes_sent == number,  # Else a later code is on its way.
+                details={"sends": number},
                 email=address.text,
                 language=language,
                 keystore_profile=keystore_profile,
@@ -170,10 +168,30 @@ class Verification:
                 code_sent_at=now,
                 code_expires_at=self._rules.expiry(now),
                 attempts_left=self._rules.attempts,
-                **shown(person.identity),
             )
 
-    def _reserve(self, request: JourneyRequest) -> JourneyRequest:
+    def _reserve_send(
+        self, request: JourneyRequest, send_id: str, address: EmailAddress, *, pause: bool
+    ) -> int:
+        """Raises TooManyRequests for whoever must wait, before anything is sent."""
+        now = self._steps.clock()
+        hour_ago = now - timedelta(hours=1)
+        address_hmac = self._codes.hash_address(address.text)
+        with self._steps.database.write() as connection:
+            records.lock_sends(connection)
+            if pause:
+                self._rules.check_resend(now, records.last_send(connection, request.ehealth_id))
+            latest = records.find(connection, request.id, request.ehealth_id)
+            self._rules.check_sends(of_request=latest.codes_sent)
+            for condition in (
+                code_sends.c.ehealth_id == request.ehealth_id,
+                code_sends.c.address_hmac == address_hmac,
+            ):
+                self._rules.check_hourly(now, *records.sends_since(connection, condition, hour_ago))
+            return records.reserve_send(connection, request, send_id, address_hmac, now)
+
+    def _reserve(self, request: JourneyRequest, digest: bytes) -> JourneyRequest:
+        """Take one try, then look: the answer holds the hash that this try is checked against (R12)."""
         now = self._steps.clock()
         with self._steps.database.write() as connection:
             reserved = records.reserve_attempt(connection, request, now)
@@ -182,40 +200,31 @@ class Verification:
                 if latest.state is RequestState.CODE_SENT:
                     check_usable(now, latest.code_expires_at, latest.attempts_left)
                 raise WrongState("the request has changed since it was read")
+            if not _same(reserved.code_hmac, digest):
+                details: dict[str, Detail] = {"attempts_left": reserved.attempts_left}
+                records.note(connection, reserved, "code-wrong", now, details)
         return reserved
-
-    def _note_wrong_code(self, request: JourneyRequest) -> None:
-        with self._steps.database.write() as connection:
-            records.note(
-                connection,
-                request,
-                "code-wrong",
-                self._steps.clock(),
-                {"attempts_left": request.attempts_left},
-            )
 
     @staticmethod
     def _repeats(request: JourneyRequest, recipient: bytes, digest: bytes) -> bool:
         """Whether a verification is one that succeeded before: same token, same code."""
         return (
             request.state in (RequestState.GENERATING, RequestState.READY)
-            and hmac.compare_digest(request.recipient or b"", recipient)
-            and hmac.compare_digest(request.code_hmac or b"", digest)
+            and _same(request.recipient, recipient)
+            and _same(request.code_hmac, digest)
         )
 
     def _check_unchanged(self, person: Person, request: JourneyRequest) -> None:
-        """What the person confirmed is what will be certified, or they confirm anew."""
-        if all(getattr(request, name) == value for name, value in shown(person.identity).items()):
+        """What the person was shown is what will be certified, or they confirm it anew. Raises WrongState."""
+        current = shown(person.identity)
+        if all(getattr(request, name) == value for name, value in current.items()):
             return
         with self._steps.database.write() as connection:
             records.move(
-                connection,
-                request,
-                RequestEvent.DATA_CHANGED,
-                self._steps.clock(),
-                code_hmac=None,
-                code_expires_at=None,
-                attempts_left=0,
-                **shown(person.identity),
+                connection, request, RequestEvent.DATA_CHANGED, self._steps.clock(), **NO_CODE, **current
             )
-        raise WrongState("the provider's data changed after they were confirmed")
+        raise WrongState("the provider's data changed after they were shown")
+
+
+def _same(stored: bytes | None, computed: bytes) -> bool:
+    return hmac.compare_digest(stored or b"", computed)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 
 import msgspec
 from cryptography import x509
+from sqlalchemy.exc import SQLAlchemyError
 
 from api import logs, walls
 from api.internal.issuer_app import build_issuer_app
@@ -58,6 +60,7 @@ def main(settings: Settings) -> None:
         workshop=workshop,
         key_type=settings.keystore.key_type,
         config=settings.issuance,
+        renewal=settings.renewal.rules,
         clock=clock,
         random=random,
     )
@@ -94,6 +97,9 @@ def main(settings: Settings) -> None:
     reaping = threading.Thread(target=reaper.run, args=(stop,), daemon=True)
 
     async def begin() -> None:
+        # What the previous run left behind ends before anybody is served; a failing database is tried again.
+        with contextlib.suppress(SQLAlchemyError):
+            await asyncio.to_thread(reaper.round)
         reaping.start()
 
     async def end() -> None:

@@ -53,7 +53,9 @@ def main(settings: Settings) -> None:
     verifier = AssertionVerifier(settings.identity, keys, clock, allow_simulated=settings.demo.enabled)
     texts = Texts()
     steps = Steps(database=database, registry=registry, issuer=issuer, clock=clock)
-    journey = Journey(steps, texts=texts, config=settings.journey, random=random)
+    journey = Journey(
+        steps, texts=texts, config=settings.journey, renewal=settings.renewal.rules, random=random
+    )
     verification = Verification(
         steps,
         transport=Transport(settings.mail),

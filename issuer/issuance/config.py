@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from issuer.issuance.keys import KeyType
+from policies.renewal import RenewalRules
 
 LintKind = Literal["pkix", "ncp-natural-person"]
 """Defined here and not beside the linter: every process reads settings, only the issuer loads pkilint."""
@@ -35,8 +36,9 @@ class IssuanceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Stores made at the same time: key generation fills a core each."""
     queue: int = 64
     """Stores accepted and waiting; beyond it the service says it is overloaded."""
-    bound: int = 120
-    """A generation that has not ended by then leaves nothing active behind (R13, R14)."""
+    bound: int = 115
+    """A generation that has not ended by then leaves nothing active behind (R13, R14). Some seconds
+    less than journey.generation_bound, so that what web gives up on is never activated afterwards."""
     delivery: int = 600
     """How long a finished store can be fetched (R17)."""
     per_person_hour: int = 20
@@ -48,6 +50,24 @@ class IssuanceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             raise ValueError("issuance: every limit is at least 1")
         if self.reap_every <= 0:
             raise ValueError("issuance.reap_every: a positive number of seconds")
+
+
+class RenewalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Guided renewal (R22). In days."""
+
+    window_days: int = 90
+    """Before expiry."""
+    overlap_days: int = 0
+    """How long the old store stays valid beside the new one; 0, as in the manual: it ends with the
+    new one's activation."""
+
+    def __post_init__(self) -> None:
+        if self.window_days < 1 or self.overlap_days < 0:
+            raise ValueError("renewal: a window of at least a day, an overlap of none or more")
+
+    @property
+    def rules(self) -> RenewalRules:
+        return RenewalRules(window_days=self.window_days, overlap_days=self.overlap_days)
 
 
 class PkiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

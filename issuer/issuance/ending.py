@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from issuer.audit.events import record
 from issuer.issuance.crl import encode_entry
-from issuer.registry import outbox, status, stores
+from issuer.registry import deliveries, outbox, status, stores
 from issuer.registry.stores import Store
 from issuer.registry.tables import audit_events
 from policies.lifecycle import StoreEvent, StoreStatus
@@ -27,13 +27,15 @@ def end_store(
     actor: str,
     now: datetime,
 ) -> StoreStatus:
-    """Deactivate or revoke in the caller's transaction: store, revocation, audit, notification.
+    """Deactivate or revoke in the caller's transaction: store, delivery, revocation, audit, notification.
 
-    ``actor`` is ``holder``, ``service`` or ``officer:<name>``. A certificate that was only
+    The store was read under its lock: a serial that is prepared meanwhile would escape
+    otherwise. ``actor`` is ``holder``, ``service`` or ``officer:<name>``. A certificate that was only
     prepared is revoked too, for its signature may exist. Raises WrongState where the store
     has ended already.
     """
     ended = stores.end(connection, store, event, reason=reason, ended_by=actor.partition(":")[0], now=now)
+    deliveries.close(connection, store.id, now)
     if store.serial is not None:
         x509 = x509_reason(reason)
         status.revoke(

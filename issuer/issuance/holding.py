@@ -10,7 +10,7 @@ from issuer.clock import Clock
 from issuer.errors import DeliveryExpired, DeliveryTokenInvalid, NotFound
 from issuer.identity.identity import Identity
 from issuer.issuance.ending import end_store
-from issuer.registry import deliveries, stores
+from issuer.registry import deliveries, orders, stores
 from issuer.registry.database import Database
 from issuer.registry.deliveries import Part
 from issuer.registry.stores import Store
@@ -68,11 +68,12 @@ class Holdings:
         """The holder has what they need: the sealed material goes now. Idempotent."""
         check_owner(identity.standing, has_ehealth_id=identity.ehealth_id is not None)
         with self._database.write() as connection:
-            store = self._store_of(identity, stores.of_request(connection, request_id))
-            delivery = deliveries.of_store(connection, store.id)
+            store = self._store_of(identity, stores.of_request(connection, request_id, lock=True))
+            if store.status is StoreStatus.ISSUING:
+                raise WrongState("the store is being made")
+            now = self._clock()
+            delivery = deliveries.close(connection, store.id, now)
             if delivery is not None:
-                now = self._clock()
-                deliveries.close(connection, delivery, now)
                 record(
                     connection,
                     audit_events,
@@ -88,14 +89,26 @@ class Holdings:
     def abandon(self, identity: Identity, request_id: str) -> None:
         """Revoke what an unfinished request had begun (R14). Idempotent; nothing begun is fine.
 
+        No gate is asked: a gate lost half-way, LuxTrust's too, is what ends a request (R4).
         Raises WrongState where the delivery was completed: such a store is deactivated, not abandoned.
         """
-        check_owner(identity.standing, has_ehealth_id=identity.ehealth_id is not None)
+        if identity.ehealth_id is None:
+            raise NotFound("nobody's request")
         with self._database.write() as connection:
-            stores.lock_person(connection, identity.ehealth_id or "")
-            store = stores.of_request(connection, request_id)
+            orders.lock_person(connection, identity.ehealth_id)
+            store = stores.of_request(connection, request_id, lock=True)
             if store is None:
-                stores.forget_order(connection, request_id, self._clock())
+                now = self._clock()
+                if orders.forget_order(connection, request_id, now):
+                    record(
+                        connection,
+                        audit_events,
+                        at=now,
+                        actor="holder",
+                        action="request-abandoned",
+                        object_id=request_id,
+                        ehealth_id=identity.ehealth_id,
+                    )
                 return
             self._store_of(identity, store)
             if store.status is StoreStatus.ACTIVE and deliveries.of_store(connection, store.id) is None:
@@ -115,7 +128,7 @@ class Holdings:
         """Final (R19). Raises NotFound, AlreadyDeactivated, WrongState while it is being made."""
         check_owner(identity.standing, has_ehealth_id=identity.ehealth_id is not None)
         with self._database.write() as connection:
-            store = self._store_of(identity, stores.find(connection, store_id))
+            store = self._store_of(identity, stores.find(connection, store_id, lock=True))
             if store.status is StoreStatus.ISSUING:
                 raise WrongState("the store is being made")
             if store.status not in (StoreStatus.ACTIVE, StoreStatus.RETIRING):

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from cryptography.hazmat.primitives import hashes
 from sqlalchemy.exc import SQLAlchemyError
 
 from hsm import HsmError
@@ -26,6 +25,7 @@ from issuer.audit.events import record
 from issuer.clock import Clock, RandomBytes
 from issuer.errors import CaUnavailable, IssuerError, Overloaded
 from issuer.identity.identity import Identity
+from issuer.issuance.activation import Made, activate
 from issuer.issuance.authority import Authority
 from issuer.issuance.config import IssuanceConfig
 from issuer.issuance.ending import ISSUING, end_store
@@ -36,15 +36,17 @@ from issuer.issuance.keystore.pkcs12 import Profile as KeystoreProfile
 from issuer.issuance.keystore.workshop import Workshop
 from issuer.issuance.profiles import TemplateMaker
 from issuer.issuance.subjects import Subject
-from issuer.registry import outbox, stores
+from issuer.registry import orders, stores
 from issuer.registry.database import Database
 from issuer.registry.deliveries import sealing_context
-from issuer.registry.stores import NewStore, Store
+from issuer.registry.orders import NewStore
+from issuer.registry.stores import Store
 from issuer.registry.tables import audit_events
 from policies.eligibility import check_eligible
 from policies.errors import PolicyRefusal, WrongState
 from policies.lifecycle import StoreEvent, StoreStatus
 from policies.reasons import RevocationReason
+from policies.renewal import RenewalRules
 from policies.terms import AcceptedTerms
 
 log = structlog.get_logger(__name__)
@@ -63,6 +65,8 @@ class Order:
     terms_accepted_at: datetime
     accepted_at: datetime
     """When the code was accepted; the bound of the generation counts from here."""
+    renews: str | None = None
+    """The active store that is to make way for this one."""
 
 
 class Issuance:
@@ -77,6 +81,7 @@ class Issuance:
         workshop: Workshop,
         key_type: KeyType,
         config: IssuanceConfig,
+        renewal: RenewalRules,
         clock: Clock,
         random: RandomBytes,
     ) -> None:
@@ -86,6 +91,7 @@ class Issuance:
         self._workshop = workshop
         self._key_type = key_type
         self._config = config
+        self._renewal = renewal
         self._clock = clock
         self._random = random
         self.run = str(uuid.UUID(bytes=random(16), version=4))
@@ -96,14 +102,12 @@ class Issuance:
     def order(self, identity: Identity, order: Order) -> Store:
         """Claim the person's place and begin. Idempotent by request id and delivery token.
 
-        Raises a GateRefused, ActiveStoreExists, RequestAlreadyUsed, Overloaded or
-        CaUnavailable; in each case nothing was begun.
+        Raises a GateRefused, ActiveStoreExists, RenewalTooEarly, RequestAlreadyUsed,
+        WrongState, Overloaded or CaUnavailable; in each case nothing was begun.
         """
         check_eligible(identity.standing)
         assert identity.ehealth_id is not None  # noqa: S101 - the third gate says so
-        self._check_able()
         now = self._clock()
-        accepted_at = min(order.accepted_at, now)
         new = NewStore(
             id=str(uuid.UUID(bytes=self._random(16), version=4)),
             request_id=order.request_id,
@@ -120,11 +124,17 @@ class Issuance:
             terms_accepted_at=order.terms_accepted_at,
             recipient=order.recipient,
             run=self.run,
+            renews=order.renews,
         )
-        # In hand before the row is visible, so that the reaper never takes it for an orphan.
-        with self._lock:
-            self._in_hand.add(new.id)
+        with self._database.read() as connection:
+            if (before := orders.known(connection, new)) is not None:
+                return before
+        bound = min(order.accepted_at, now) + timedelta(seconds=self._config.bound)
+        if now >= bound:
+            raise WrongState("accepted too long ago")
+        self._take_in_hand(new.id)
         try:
+            self._check_token()
             store, claimed = self._claim(identity, order, new, now)
         except BaseException:
             self._let_go(new.id)
@@ -133,19 +143,19 @@ class Issuance:
             self._let_go(new.id)
             return store
         try:
-            self._threads.submit(self._make, store, accepted_at + timedelta(seconds=self._config.bound))
+            self._threads.submit(self._make, store, bound)
         except RuntimeError:
-            # Shutting down: the next run's reaper ends what was claimed.
+            # Stopping: the row is there, so it is ended like any generation that failed.
+            self._give_up(store)
             self._let_go(store.id)
-            raise CaUnavailable("the issuer is stopping") from None
         return store
 
     def _claim(self, identity: Identity, order: Order, new: NewStore, now: datetime) -> tuple[Store, bool]:
         with self._database.write() as connection:
-            store, claimed = stores.claim(connection, new, now)
+            store, claimed = orders.claim(connection, new, self._renewal, now)
             if not claimed:
                 return store, False
-            begun = stores.claimed_since(connection, new.ehealth_id, now - timedelta(hours=1))
+            begun = orders.claimed_since(connection, new.ehealth_id, now - timedelta(hours=1))
             if begun > self._config.per_person_hour:
                 raise Overloaded("this person's own limit")
             record(
@@ -165,6 +175,13 @@ class Issuance:
             )
         return store, True
 
+    def _take_in_hand(self, store_id: str) -> None:
+        """Before the row is visible, so that the reaper never takes it for an orphan. Raises Overloaded."""
+        with self._lock:
+            if len(self._in_hand) >= self._config.queue:
+                raise Overloaded("the queue is full")
+            self._in_hand.add(store_id)
+
     def _let_go(self, store_id: str) -> None:
         with self._lock:
             self._in_hand.discard(store_id)
@@ -177,9 +194,7 @@ class Issuance:
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def _check_able(self) -> None:
-        if len(self.in_hand()) >= self._config.queue:
-            raise Overloaded("the queue is full")
+    def _check_token(self) -> None:
         try:
             self._authority.probe()
         except HsmError as error:
@@ -226,7 +241,7 @@ class Issuance:
             )
             serial = template.serial_number
             with self._database.write() as connection:
-                stores.prepare(
+                orders.prepare(
                     connection,
                     store,
                     serial=serial,
@@ -239,58 +254,26 @@ class Issuance:
                 )
             certificate = self._authority.sign(template)
             sealed = job.finish(certificate)
-        digest = hashes.Hash(hashes.SHA256())
-        digest.update(certificate)
-        fingerprint = digest.finalize().hex()
+        made = Made(
+            serial=serial,
+            certificate=certificate,
+            not_before=template.not_before,
+            not_after=template.not_after,
+            sealed=sealed,
+        )
         with self._database.write() as connection:
             now = self._clock()
-            if now >= bound:
+            deadline = now + timedelta(seconds=self._config.delivery)
+            activate(connection, store, made, self._renewal, deadline=deadline, now=now)
+            # Last, so that nothing but the commit comes after it: web gives up some seconds later.
+            if self._clock() >= bound:
                 raise WrongState("ended after its bound")
-            stores.activate(
-                connection,
-                store,
-                serial=serial,
-                certificate=certificate,
-                fingerprint=fingerprint,
-                sealed_password=sealed.password,
-                sealed_keystore=sealed.keystore,
-                deadline=now + timedelta(seconds=self._config.delivery),
-                now=now,
-            )
-            record(
-                connection,
-                audit_events,
-                at=now,
-                actor="service",
-                action="store-active",
-                object_id=store.id,
-                ehealth_id=store.ehealth_id,
-                details={"serial": serial, "sha256_fingerprint": fingerprint},
-            )
-            parameters = {
-                "serial_number": serial,
-                "sha256_fingerprint": fingerprint,
-                "not_before": template.not_before.isoformat(),
-                "not_after": template.not_after.isoformat(),
-            }
-            previous = stores.previous_address(connection, store)
-            for event, address in (("issued", store.email), ("address-changed", previous)):
-                if address is not None:
-                    outbox.enqueue(
-                        connection,
-                        event=event,
-                        address=address,
-                        language=store.language,
-                        parameters=parameters,
-                        store_id=store.id,
-                        now=now,
-                    )
 
     def _give_up(self, store: Store) -> None:
         """Leave nothing half-made; where the database is gone too, the reaper does it later."""
         try:
             with self._database.write() as connection:
-                current = stores.find(connection, store.id)
+                current = stores.find(connection, store.id, lock=True)
                 if current.status is StoreStatus.ISSUING:
                     end_store(
                         connection,

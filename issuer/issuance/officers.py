@@ -35,7 +35,7 @@ class OfficerDesk:
     ) -> list[Store]:
         """All of them in one transaction, or none. Raises NotFound, AlreadyDeactivated."""
         with self._database.write() as connection:
-            found = [stores.find(connection, store_id) for store_id in dict.fromkeys(store_ids)]
+            found = stores.lock_all(connection, store_ids)
             for store in found:
                 if store.status not in statuses_before(StoreEvent.REVOKE):
                     raise AlreadyDeactivated

@@ -1,4 +1,4 @@
-"""Ends what nobody else ends: orphaned generations, delivery deadlines, expired stores.
+"""Ends what nobody else ends: orphaned generations, delivery deadlines, overlaps, expired stores.
 
 Runs in the issuer. A step that fails is logged and tried again on the next round.
 """
@@ -6,12 +6,17 @@ Runs in the issuer. A step that fails is logged and tried again on the next roun
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from issuer.audit.events import record
 from issuer.clock import Clock
+from issuer.errors import IssuerError
+from issuer.issuance.activation import end_retirement
 from issuer.issuance.config import IssuanceConfig
 from issuer.issuance.ending import end_store
 from issuer.issuance.issuing import Issuance
@@ -20,10 +25,12 @@ from issuer.registry.database import Database
 from issuer.registry.stores import Store
 from issuer.registry.tables import audit_events
 from policies.errors import PolicyRefusal
-from policies.lifecycle import StoreEvent, StoreStatus
+from policies.lifecycle import StoreEvent, StoreStatus, statuses_before
 from policies.reasons import RevocationReason
 
 log = structlog.get_logger(__name__)
+
+_Item = TypeVar("_Item")
 
 
 class Reaper:
@@ -44,51 +51,56 @@ class Reaper:
                 return
 
     def round(self) -> None:
+        """One thing that cannot be ended now keeps no other from its end."""
         with self._database.read() as connection:
             now = self._clock()
-            orphans = [
-                store for store in stores.in_status(connection, StoreStatus.ISSUING) if self._orphaned(store)
-            ]
+            issuing = stores.in_status(connection, StoreStatus.ISSUING)
             late = deliveries.past_deadline(connection, now)
+            retired = stores.retired(connection, now)
             expired = stores.past_expiry(connection, now)
-        for store in orphans:
-            self._revoke_orphan(store)
-        for delivery in late:
-            self._close(delivery)
-        for store in expired:
-            self._expire(store)
+        self._each([store for store in issuing if self._orphaned(store, now)], self._revoke_orphan)
+        self._each(late, self._close)
+        self._each(retired, self._end_retirement)
+        self._each(expired, self._expire)
 
-    def _orphaned(self, store: Store) -> bool:
+    def _each(self, items: Sequence[_Item], act: Callable[[_Item], None]) -> None:
+        for item in items:
+            try:
+                act(item)
+            except (SQLAlchemyError, PolicyRefusal, IssuerError) as error:
+                log.warning("reaper-step-failed", step=act.__name__, cause=type(error).__name__)
+
+    def _orphaned(self, store: Store, now: datetime) -> bool:
         """Nobody in this process makes it: an earlier run's, or one that could not be given up.
 
-        A claim is in hand before its row is visible, so what is not in hand is nobody's.
+        A claim is in hand before its row is visible, so what is not in hand is nobody's. And
+        whoever has it in hand past its bound holds it in vain.
         """
-        return store.id not in self._issuance.in_hand()
+        late = now >= store.created_at + timedelta(seconds=self._config.bound)
+        return late or store.id not in self._issuance.in_hand()
 
     def _revoke_orphan(self, store: Store) -> None:
-        try:
-            with self._database.write() as connection:
-                current = stores.find(connection, store.id)
-                if current.status is StoreStatus.ISSUING:
-                    end_store(
-                        connection,
-                        current,
-                        StoreEvent.REVOKE,
-                        RevocationReason.GENERATION_FAILED,
-                        actor="service",
-                        now=self._clock(),
-                    )
-                    log.warning("orphan-revoked", store=store.id, run=store.run)
-        except PolicyRefusal as error:
-            log.info("orphan-changed", store=store.id, cause=type(error).__name__)
+        with self._database.write() as connection:
+            current = stores.find(connection, store.id, lock=True)
+            if current.status is not StoreStatus.ISSUING:
+                return
+            end_store(
+                connection,
+                current,
+                StoreEvent.REVOKE,
+                RevocationReason.GENERATION_FAILED,
+                actor="service",
+                now=self._clock(),
+            )
+        log.warning("orphan-revoked", store=store.id, run=store.run)
 
     def _close(self, delivery: deliveries.Delivery) -> None:
         with self._database.write() as connection:
             now = self._clock()
-            current = deliveries.of_store(connection, delivery.store_id)
-            if current is None or not deliveries.close(connection, current, now):
+            store = stores.find(connection, delivery.store_id, lock=True)
+            closed = deliveries.close(connection, store.id, now)
+            if closed is None:
                 return
-            store = stores.find(connection, delivery.store_id)
             record(
                 connection,
                 audit_events,
@@ -97,14 +109,21 @@ class Reaper:
                 action="delivery-expired",
                 object_id=store.id,
                 ehealth_id=store.ehealth_id,
-                details={"delivered": current.complete},
+                details={"delivered": closed.complete},
             )
+
+    def _end_retirement(self, store: Store) -> None:
+        with self._database.write() as connection:
+            end_retirement(connection, store, self._clock())
 
     def _expire(self, store: Store) -> None:
         with self._database.write() as connection:
             now = self._clock()
-            if not stores.lapse(connection, store, now):
+            current = stores.find(connection, store.id, lock=True)
+            if current.status not in statuses_before(StoreEvent.LAPSE):
                 return
+            stores.end(connection, current, StoreEvent.LAPSE, reason=None, ended_by="service", now=now)
+            deliveries.close(connection, store.id, now)
             record(
                 connection,
                 audit_events,

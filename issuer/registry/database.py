@@ -78,7 +78,8 @@ def _engine(url: URL, schema: str, read_only: bool, pool_size: int) -> Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
-        connect_args={"options": f"-csearch_path={schema}", "connect_timeout": 5},
+        # Nobody waits for another's lock without end, as on SQLite.
+        connect_args={"options": f"-csearch_path={schema} -clock_timeout=60s", "connect_timeout": 5},
         hide_parameters=True,
     )
 

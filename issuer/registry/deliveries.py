@@ -63,11 +63,18 @@ def past_deadline(connection: Connection, now: datetime) -> list[Delivery]:
     ]
 
 
-def close(connection: Connection, delivery: Delivery, now: datetime) -> bool:
-    """Delete the sealed material; the store counts as delivered when both parts were fetched."""
-    deleted = connection.execute(
-        deliveries.delete().where(deliveries.c.store_id == delivery.store_id)
-    ).rowcount
-    if deleted and delivery.complete:
-        connection.execute(stores.update().where(stores.c.id == delivery.store_id).values(delivered_at=now))
-    return bool(deleted)
+def close(connection: Connection, store_id: str, now: datetime) -> Delivery | None:
+    """Delete the sealed material; the store counts as delivered when both parts were fetched.
+
+    Returns how far the delivery had come; None where it was closed before. The caller holds
+    the store's lock, as everybody does who takes both.
+    """
+    row = connection.execute(
+        deliveries.delete().where(deliveries.c.store_id == store_id).returning(*_STATE)
+    ).first()
+    if row is None:
+        return None
+    closed = Delivery(**row._mapping)
+    if closed.complete:
+        connection.execute(stores.update().where(stores.c.id == store_id).values(delivered_at=now))
+    return closed

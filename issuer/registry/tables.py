@@ -71,6 +71,7 @@ stores = sa.Table(
     sa.Column("terms_accepted_at", UtcDateTime, nullable=False),
     sa.Column("recipient", sa.LargeBinary, nullable=False),  # X25519 public key of the delivery token
     sa.Column("run", sa.String(36), nullable=False),  # which life of which issuer works on it
+    sa.Column("renews", sa.String(36)),  # the store whose place this one takes when it is activated
     sa.Column("sha256_fingerprint", sa.String(64)),
     sa.Column("not_before", UtcDateTime),
     sa.Column("not_after", UtcDateTime, index=True),
