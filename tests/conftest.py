@@ -7,5 +7,6 @@ pytest_plugins = [
     "tests.fixtures.registries",
     "tests.fixtures.softhsm",
     "tests.fixtures.system",
+    "tests.fixtures.relying",  # imports system, which must be registered first
     "tests.fixtures.world",
 ]

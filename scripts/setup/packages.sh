@@ -18,7 +18,24 @@ missing_packages() {
         if lacks_command chromium; then echo chromium; fi
         if lacks_file '/usr/lib/postgresql/*/bin/initdb'; then echo postgresql; fi
         if lacks_file '/usr/lib/*/libsoftokn3.so'; then echo libnss3; fi
+        relying_packages
     fi
+}
+
+# What myCert's certificates are shown to by the tests (docs/relying-services/).
+relying_packages() {
+    # Servers lie in sbin, where an ordinary user's shell does not look.
+    local PATH=$PATH:/usr/sbin:/sbin
+    if lacks_command nginx; then echo nginx; fi
+    if lacks_command apache2; then echo apache2; fi
+    if lacks_command haproxy; then echo haproxy; fi
+    if lacks_command stunnel4; then echo stunnel4; fi
+    if lacks_command javac; then echo default-jdk-headless; fi
+    if lacks_file /usr/share/java/wss4j.jar; then echo libwss4j-java; fi
+    if lacks_command ocsptool; then echo gnutls-bin; fi
+    if lacks_command certutil; then echo libnss3-tools; fi
+    if lacks_command xmlsec1; then echo xmlsec1; fi
+    if lacks_command curl; then echo curl; fi
 }
 
 install_packages() {
@@ -33,8 +50,14 @@ install_packages() {
         if [ -t 0 ]; then as_root=(sudo); else as_root=(sudo -n); fi
         "${as_root[@]}" true || fail "sudo refused: have somebody run: apt-get install ${missing[*]}"
     fi
-    # RUNLEVEL=1 keeps a package's service (PostgreSQL's, say) from being started where no systemd runs; the tests
-    # start servers of their own.
+    # A package's service (nginx's, PostgreSQL's) is not started, for the tests start servers of their own: by
+    # RUNLEVEL=1 where no systemd runs, by a policy of ours (invoke-rc.d(8)) where one does and no other stands.
+    local policy=/usr/sbin/policy-rc.d
+    if [ "$what" = test ] && [ ! -e $policy ]; then
+        # shellcheck disable=SC2064 # what as_root holds now
+        trap "$(printf '%q ' "${as_root[@]}" rm -f $policy)" EXIT
+        "${as_root[@]}" install -m 755 /dev/stdin $policy <<< $'#!/bin/sh\nexit 101'
+    fi
     as_root+=(env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1)
     local log
     log=$(mktemp)

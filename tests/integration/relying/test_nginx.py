@@ -1,0 +1,188 @@
+"""docs/relying-services/nginx.md: its blocks in a real nginx."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.pages import block
+from tests.fixtures.relying import Relied, until
+from tests.fixtures.servers import Server, Visit, free_port, serving
+from tests.integration.relying.judging import judge_by_crl, judge_by_ocsp, listed, plant
+
+PAGE = "relying-services/nginx.md"
+Start = Callable[..., contextlib.AbstractContextManager[Server]]
+TLS = pytest.mark.parametrize(
+    "newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda v: v.name
+)
+
+
+@pytest.fixture
+def crls(relied: Relied, tmp_path: Path) -> Path:
+    path = tmp_path / "crls.pem"
+    relied.fetch_crls(path)
+    return path
+
+
+@pytest.fixture
+def nginx(relied: Relied, crls: Path, tmp_path: Path) -> Start:
+    """``nginx(block, more replacements)`` runs it, with the rest that a distribution's nginx.conf has."""
+
+    @contextlib.contextmanager
+    def start(name: str, changed: dict[str, object] | None = None) -> Iterator[Server]:
+        port = free_port()
+        places: dict[str, object] = {
+            "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
+            "/etc/nginx/server": relied.folder / "server",
+            "/etc/nginx/mycert/trust.pem": relied.trust,
+            "127.0.0.1:8080": f"127.0.0.1:{relied.behind.port}",
+        }
+        if name == "crl.conf":
+            places["/etc/nginx/mycert/crls.pem"] = crls
+        (tmp_path / name).write_text(block(PAGE, name).filled(places | (changed or {})))
+        temporary = "".join(
+            f"{kind}_temp_path {tmp_path}/{kind}; "
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        (tmp_path / "nginx.conf").write_text(
+            f"daemon off; worker_processes 1; pid {tmp_path}/nginx.pid;\n"
+            f"error_log {tmp_path}/out.log info;\nevents {{}}\n"
+            f"http {{ access_log off; {temporary} include {tmp_path}/{name}; }}\n"
+        )
+        command = ["nginx", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"), "-e", "out.log"]
+        with serving(command, port, tmp_path) as server:
+            yield server
+
+    return start
+
+
+@pytest.fixture
+def reload(tmp_path: Path) -> tuple[str, ...]:
+    """The command that the page gives to the script, for this nginx."""
+    command = block(PAGE, "roll-over").text.partition("sh -c '")[2].rpartition("'")[0]
+    assert command
+    return "sh", "-c", command.replace("nginx ", f"nginx -p {tmp_path} -c nginx.conf -e out.log ")
+
+
+def test_ocsp_leaf(relied: Relied, nginx: Start) -> None:
+    with nginx("ocsp.conf") as server:
+        seen = relied.visitor(server.port, relied.good).visit()
+        assert seen.headers["x-ehealthid"] == relied.good.number
+        assert seen.headers["x-profession"] == "PS-001"
+        judge_by_ocsp(relied, server)
+
+
+def test_crl(relied: Relied, nginx: Start, crls: Path, reload: tuple[str, ...]) -> None:
+    with nginx("crl.conf") as server:
+        judge_by_crl(relied, server, crls, lambda: assert_done(relied.fetch_crls(crls, *reload)))
+
+
+@pytest.mark.parametrize("planted", ["stale", "by_stranger"])
+def test_crl_that_is_over_or_another_s_lets_nobody_in(
+    relied: Relied, nginx: Start, crls: Path, planted: str
+) -> None:
+    plant(relied, crls, relied.stale("crl")(b"") if planted == "stale" else relied.crl_by_stranger())
+    with nginx("crl.conf") as server:
+        refused = relied.visitor(server.port, relied.good).visit()
+        assert refused.status == 400
+    assert ("CRL has expired" if planted == "stale" else "CRL signature failure") in server.said
+
+
+@pytest.mark.slow
+def test_roll_over_refuses_nobody(
+    relied: Relied, nginx: Start, crls: Path, reload: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Visits go on all the time while CRLs change and nginx reloads."""
+    outcomes: list[Visit] = []
+    stop = threading.Event()
+    with nginx("crl.conf") as server:
+        leaving = relied.deliver()
+
+        def visit() -> None:
+            while not stop.is_set():
+                outcomes.append(relied.visitor(server.port, relied.good).visit())
+
+        visiting = threading.Thread(target=visit)
+        visiting.start()
+        try:
+            for _ in range(3):
+                relied.system.mycert("crl", "issue")
+                relied.fetch_crls(crls, *reload)
+            leaving.deactivate()
+            until(lambda: listed(relied, crls, leaving.certificate.serial_number), "never listed")
+            relied.fetch_crls(crls, *reload)
+            gone = relied.visitor(server.port, leaving)
+            until(lambda: gone.visit().status == 400, "the new CRL is not in force")
+        finally:
+            stop.set()
+            visiting.join()
+    assert len(outcomes) > 5
+    assert {outcome.status for outcome in outcomes} == {200}, outcomes
+
+
+@TLS
+@pytest.mark.parametrize("name", ["ocsp.conf", "crl.conf"])
+def test_no_session_outlives_a_deactivation(
+    relied: Relied, nginx: Start, crls: Path, reload: tuple[str, ...], name: str, newest: ssl.TLSVersion
+) -> None:
+    leaving = relied.deliver()
+    with nginx(name) as server:
+        visitor = relied.visitor(server.port, leaving, newest)
+        assert visitor.visit().accepted
+        assert visitor.visit(resume=True) == Visit(status=200, body=visitor.visit().body)
+        leaving.deactivate()
+        until(lambda: listed(relied, crls, leaving.certificate.serial_number), "never listed")
+        relied.fetch_crls(crls, *reload)
+        until(lambda: visitor.visit(resume=True).status == 400, "a session outlived its store")
+
+
+@TLS
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ocsp.conf", "crl.conf"])
+def test_what_the_page_says_of_a_shared_cache(
+    relied: Relied, nginx: Start, crls: Path, reload: tuple[str, ...], name: str, newest: ssl.TLSVersion
+) -> None:
+    """By CRL a session is resumed past the deactivation; by OCSP a resumed one is asked for again."""
+    leaving = relied.deliver()
+    with nginx(name, {"ssl_session_cache off;": "ssl_session_cache shared:mycert:1m;"}) as server:
+        visitor = relied.visitor(server.port, leaving, newest)
+        assert visitor.visit().accepted
+        leaving.deactivate()
+        until(lambda: listed(relied, crls, leaving.certificate.serial_number), "never listed")
+        relied.fetch_crls(crls, *reload)
+        until(lambda: not relied.visitor(server.port, leaving, newest).visit().accepted, "still accepted")
+        resumed = visitor.visit(resume=True)
+        assert resumed.status == (200 if name == "crl.conf" else 400)
+
+
+@pytest.mark.slow
+def test_a_connection_is_not_kept_past_its_time(relied: Relied, nginx: Start) -> None:
+    """The page's 60 seconds, made 2; asking without a pause does not prolong it."""
+    leaving = relied.deliver()
+    context = ssl.create_default_context(cafile=str(relied.folder / "server.pem"))
+    context.load_cert_chain(leaving.folder / "chain.pem", leaving.folder / "key.pem")
+    with nginx("ocsp.conf", {"keepalive_time 60s;": "keepalive_time 2s;"}) as server:
+        kept = http.client.HTTPSConnection("localhost", server.port, context=context)
+
+        def enters() -> bool:
+            kept.request("GET", "/")
+            answer = kept.getresponse()
+            answer.read()
+            return answer.status == 200
+
+        assert enters()
+        leaving.deactivate()
+        until(lambda: not relied.visitor(server.port, leaving).visit().accepted, "still accepted")
+        until(lambda: not enters(), "the connection outlived its time")
+        kept.close()
+
+
+def assert_done(done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode == 0, done.stderr
