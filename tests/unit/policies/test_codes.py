@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from policies.codes import CodeRules, check_usable
+from policies.errors import CodeExpired, CodeLocked, TooManyRequests
+
+NOW = datetime(2027, 3, 1, 9, 0, tzinfo=UTC)
+RULES = CodeRules(resend_pause=30, sends_per_request=3, sends_per_hour=5)
+
+
+def test_a_code_lives_five_minutes() -> None:
+    expiry = RULES.expiry(NOW)
+    assert expiry - NOW == timedelta(minutes=5)
+    check_usable(expiry - timedelta(microseconds=1), expiry, 1)
+    with pytest.raises(CodeExpired):
+        check_usable(expiry, expiry, 1)
+    with pytest.raises(CodeExpired):
+        check_usable(NOW, None, 1)
+
+
+def test_a_burnt_code_is_locked_before_and_after_its_expiry() -> None:
+    for now in (NOW, NOW + timedelta(hours=1)):
+        with pytest.raises(CodeLocked) as refused:
+            check_usable(now, RULES.expiry(NOW), 0)
+        assert refused.value.retry_after
+
+
+@pytest.mark.parametrize(("passed", "wait"), [(0, 31), (29.5, 1), (29.999, 1), (30, None), (31, None)])
+def test_the_pause_is_said_to_the_second(passed: float, wait: int | None) -> None:
+    now = NOW + timedelta(seconds=passed)
+    if wait is None:
+        RULES.check_resend(now, NOW)
+        return
+    with pytest.raises(TooManyRequests) as refused:
+        RULES.check_resend(now, NOW)
+    assert refused.value.retry_after == wait
+
+
+def test_nothing_was_sent_so_nothing_is_waited_for() -> None:
+    RULES.check_resend(NOW, None)
+
+
+def test_caps() -> None:
+    RULES.check_sends(of_request=2)
+    with pytest.raises(TooManyRequests):
+        RULES.check_sends(of_request=3)
+    oldest = NOW - timedelta(minutes=50)
+    RULES.check_hourly(NOW, 4, oldest)
+    with pytest.raises(TooManyRequests) as refused:
+        RULES.check_hourly(NOW, 5, oldest)
+    assert refused.value.retry_after == 601
