@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from api.socket_pass import write_pass
+
 _SUN_PATH_MAX: Final = 107
 
 
@@ -36,6 +38,8 @@ class UnixAddress:
     peers: frozenset[int]
     """User ids that may speak here. Root may always: it owns the machine, and the supervisor asks here."""
     mode: int = 0o660
+    pass_file: Path | None = None
+    """Written when the socket opens; requests must show it (api.socket_pass)."""
 
     def __str__(self) -> str:
         return str(self.path)
@@ -74,6 +78,8 @@ def _open_unix(address: UnixAddress) -> Iterator[socket.socket]:
             sock.bind(str(beginning))
             beginning.chmod(address.mode)
             sock.listen(256)
+            if address.pass_file is not None:
+                write_pass(address.pass_file)
             beginning.rename(path)
         except OSError as error:
             raise SocketRefused(f"{path} cannot be served: {error.strerror}") from error

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 from api.accounts import GROUP, REGISTRY_GROUP, USERS, own_account
 from api.addresses import UnixAddress
+from api.socket_pass import pass_beside
 
 SOCKETS: Final[Mapping[str, tuple[str, str | None]]] = {
     "issuer-web": ("issuer", "web"),
@@ -110,11 +111,12 @@ class Layout:
     def address(self, name: str) -> UnixAddress:
         """For the process that serves it: the path, and the user ids that may connect."""
         server, client = SOCKETS[name]
-        own = own_account(server)
-        if own is None or own.uid != os.geteuid():
-            return UnixAddress(path=self.socket(name), peers=frozenset({os.geteuid()}))
-        peer = own_account(client) if client else None
-        return UnixAddress(path=self.socket(name), peers=frozenset({peer.uid} if peer else ()))
+        own, peers = own_account(server), frozenset({os.geteuid()})
+        if own is not None and own.uid == os.geteuid():
+            peer = own_account(client) if client else None
+            peers = frozenset({peer.uid} if peer else ())
+        path = self.socket(name)
+        return UnixAddress(path=path, peers=peers, pass_file=pass_beside(path))
 
     def create(self) -> None:
         """Make the folders and the files that must exist before their first writer; keeps what is there."""

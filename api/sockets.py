@@ -25,6 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from api.addresses import TcpAddress, UnixAddress, open_socket
 from api.logs import AccessLog, get_logger
 from api.problems import Problem, Safety, problem, send_problem
+from api.socket_pass import CheckPass
 
 __all__ = ["Limits", "Listener", "StartFailed", "TcpAddress", "UnixAddress", "run"]
 
@@ -127,6 +128,8 @@ class _Server(uvicorn.Server):
         self._tls = entry.address.tls if isinstance(entry.address, TcpAddress) else None
         self._entry = entry
         app: ASGIApp = Safety(entry.app)
+        if isinstance(entry.address, UnixAddress) and entry.address.pass_file is not None:
+            app = CheckPass(app, entry.address.pass_file)
         app = _Overload(app, entry.limits.requests)
         config = uvicorn.Config(
             AccessLog(app) if entry.access_log else app,

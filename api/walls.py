@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from api.accounts import own_account
+from api.reach import Reach, ReachRefused
+from issuer.issuance.keystore import landlock
 
 SUPERVISOR: Final = "MYCERT_SUPERVISOR"
 """Environment: the supervisor's process id, for its children."""
@@ -42,9 +45,14 @@ class Walls:
 
 
 def enter(
-    process: str, *, umask: int = 0o027, holds_pin: bool = False, environment: Mapping[str, str] | None = None
+    process: str,
+    *,
+    umask: int = 0o027,
+    holds_pin: bool = False,
+    reach: Reach | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Walls:
-    """Shut what this process can shut; the first thing it does, before it reads a secret.
+    """Shut what this process can shut; the first thing it does, before it reads a secret or starts a thread.
 
     Only after the change of user and the exec may the parent-death signal be asked for: the kernel clears it
     at both. A process whose supervisor died before that ends itself here.
@@ -56,10 +64,33 @@ def enter(
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if holds_pin:
         _prctl(_PR_SET_DUMPABLE, 0)
-    return report(process, holds_pin=holds_pin, users_missing=env.get(USERS_MISSING))
+    confinement = None if reach is None else _confine(reach)
+    return report(process, holds_pin=holds_pin, users_missing=env.get(USERS_MISSING), confinement=confinement)
 
 
-def report(process: str, *, holds_pin: bool = False, users_missing: str | None = None) -> Walls:
+def _confine(reach: Reach) -> str:
+    try:
+        taken = reach.confine()
+    except (ReachRefused, OSError) as error:
+        return f"missing: {error}"
+    if "landlock-files" not in taken:
+        return "missing: the kernel has no Landlock"
+    # The kernel shows a process's Landlock nowhere; that this door is shut is what can be seen of it.
+    with contextlib.suppress(PermissionError):
+        os.close(os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        return "missing: Landlock was applied without effect"
+    if "landlock-scope" not in taken:
+        return f"{IN_FORCE} for files; missing for signals: the kernel's Landlock ABI is {landlock.abi()}"
+    return IN_FORCE
+
+
+def report(
+    process: str,
+    *,
+    holds_pin: bool = False,
+    users_missing: str | None = None,
+    confinement: str | None = None,
+) -> Walls:
     """Read back from the kernel, not from what was asked of it."""
     account = own_account(process)
     if account is not None and os.getresuid() == (account.uid,) * 3:
@@ -73,7 +104,8 @@ def report(process: str, *, holds_pin: bool = False, users_missing: str | None =
     core_off = resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
     return Walls(
         users=users,
-        confinement="missing: Landlock is not applied yet",
+        confinement=confinement
+        or ("not needed: holds a PIN itself" if holds_pin else "missing: not asked for"),
         dumpable=dumpable,
         core=IN_FORCE if core_off else "missing: core dumps are allowed",
     )

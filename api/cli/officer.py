@@ -14,6 +14,7 @@ import msgspec
 from api.cli.output import settings
 from api.layout import Layout
 from api.problems import raise_for_problem
+from api.socket_pass import ShowPass
 from issuer.errors import CaUnavailable
 
 _Answer = TypeVar("_Answer")
@@ -40,7 +41,11 @@ class OfficerClient:
         """Raises CaUnavailable where the issuer cannot be reached, RemoteProblem for its refusals."""
         transport = httpx.HTTPTransport(uds=str(self._socket))
         with httpx.Client(
-            transport=transport, base_url="http://issuer", timeout=60.0, trust_env=False
+            transport=transport,
+            base_url="http://issuer",
+            auth=ShowPass(self._socket),
+            timeout=60.0,
+            trust_env=False,
         ) as client:
             try:
                 response = client.request(

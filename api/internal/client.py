@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TypeVar
 
 import httpx
@@ -16,6 +17,7 @@ from api.internal.wire import (
     StoreMessage,
 )
 from api.problems import MEDIA_TYPE, raise_for_problem
+from api.socket_pass import ShowPass
 from issuer.errors import CaUnavailable
 from issuer.registry.deliveries import Part
 from policies.reasons import DeactivationReason
@@ -38,6 +40,7 @@ class IssuerClient:
         self._http = httpx.Client(
             transport=httpx.HTTPTransport(uds=socket_path, limits=httpx.Limits(max_connections=64)),
             base_url="http://issuer",
+            auth=ShowPass(Path(socket_path)),
             timeout=timeout,
             trust_env=False,
         )

@@ -7,6 +7,7 @@ certificate for the OCSP signer's key, and for nothing else.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import httpx
 import msgspec
@@ -15,6 +16,7 @@ from litestar.status_codes import HTTP_200_OK
 
 from api.health import Check, health_router
 from api.problems import exception_handlers
+from api.socket_pass import ShowPass
 from issuer.errors import CaUnavailable
 from issuer.publisher.crl_issuer import CrlIssuer
 from issuer.publisher.responder_issuer import ResponderIssuer
@@ -60,6 +62,7 @@ class PublicationClient:
         self._http = httpx.Client(
             transport=httpx.HTTPTransport(uds=socket_path),
             base_url="http://issuer",
+            auth=ShowPass(Path(socket_path)),
             timeout=timeout,
             trust_env=False,
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 from sqlalchemy import text
 
+from api.socket_pass import ShowPass
 from issuer.errors import CaUnavailable
 from issuer.identity.errors import ProviderKeysUnavailable
 from issuer.identity.keys import KeyRing
@@ -34,7 +35,9 @@ def provides_keys(keys: KeyRing) -> Callable[[], None]:
 
 def ready_behind(socket: Path) -> Callable[[], None]:
     """Whether the process that serves this Unix socket calls itself ready."""
-    client = httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), timeout=3.0, trust_env=False)
+    client = httpx.Client(
+        transport=httpx.HTTPTransport(uds=str(socket)), auth=ShowPass(socket), timeout=3.0, trust_env=False
+    )
 
     def check() -> None:
         if client.get("http://local/health/ready").status_code != httpx.codes.OK:

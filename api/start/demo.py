@@ -6,6 +6,7 @@ from api import logs, walls
 from api.demo import mailbox
 from api.demo.login import provider_app
 from api.layout import Layout
+from api.reach import reach_of
 from api.settings import Settings
 from api.sockets import Listener, TcpAddress, run
 from issuer.clock import system_clock, system_random
@@ -23,7 +24,7 @@ def mailbox_port(settings: Settings) -> int:
 
 def run_idp(settings: Settings) -> None:
     """Raises DemoDisabled outside demo mode, as the mail catcher does."""
-    walls.enter("idp")
+    walls.enter("idp", reach=reach_of("idp", settings))
     logs.configure("idp", level=settings.server.log_level)
     port = idp_port(settings)
     app = provider_app(
@@ -39,7 +40,7 @@ def run_idp(settings: Settings) -> None:
 
 
 def run_mailbox(settings: Settings) -> None:
-    walls.enter("mailbox")
+    walls.enter("mailbox", reach=reach_of("mailbox", settings))
     logs.configure("mailbox", level=settings.server.log_level)
     folder = Layout(settings.home_path).mailbox
     mailbox.run(settings.demo, folder, mailbox_port(settings), system_clock)

@@ -8,6 +8,7 @@ import threading
 from api import logs, walls
 from api.mail.sender import OutboxSender
 from api.mail.transport import Transport
+from api.reach import reach_of
 from api.settings import Settings
 from issuer.clock import system_clock
 from issuer.registry.database import Database
@@ -15,7 +16,7 @@ from issuer.registry.database import Database
 
 def main(settings: Settings) -> None:
     """Send until SIGTERM."""
-    standing = walls.enter("mailer", umask=0o002)
+    standing = walls.enter("mailer", umask=0o002, reach=reach_of("mailer", settings))
     logs.configure("mailer", level=settings.server.log_level)
     logs.get_logger().info("walls", **standing.as_dict())
     stop = threading.Event()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from api import logs, walls
 from api.layout import Layout
+from api.reach import reach_of
 from api.settings import Settings
 from api.sockets import Listener, TcpAddress, run
 from api.status.app import build_status_app
@@ -13,7 +14,7 @@ from issuer.registry.database import Database
 
 def main(settings: Settings) -> None:
     """Serve until SIGTERM."""
-    standing = walls.enter("status")
+    standing = walls.enter("status", reach=reach_of("status", settings))
     logs.configure("status", level=settings.server.log_level)
     logs.get_logger().info("walls", **standing.as_dict())
     layout = Layout(settings.home_path)

@@ -19,6 +19,7 @@ from api.layout import Layout
 from api.mail.transport import Transport
 from api.portal.app import portal_router
 from api.portal.sessions import Sessions
+from api.reach import reach_of
 from api.settings import Settings
 from api.sockets import Limits, Listener, TcpAddress, run
 from api.start.checks import provides_keys, reads, ready_behind
@@ -40,7 +41,7 @@ log = logs.get_logger()
 
 def main(settings: Settings) -> None:
     """Serve until SIGTERM."""
-    standing = walls.enter("web")
+    standing = walls.enter("web", reach=reach_of("web", settings))
     logs.configure("web", level=settings.server.log_level)
     log.info("walls", **standing.as_dict())
     layout = Layout(settings.home_path)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
 
 from api.logs import get_logger
+from api.socket_pass import ShowPass
 from api.status.config import StatusConfig
 
 log = get_logger()
@@ -22,6 +25,7 @@ class Live:
                 uds=socket_path, limits=httpx.Limits(max_connections=config.live_requests)
             ),
             base_url="http://publisher",
+            auth=ShowPass(Path(socket_path)),
             timeout=config.live_timeout,
             trust_env=False,
         )

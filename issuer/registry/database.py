@@ -104,6 +104,8 @@ def _sqlite_engine(url: URL, read_only: bool, pool_size: int) -> Engine:
         connection.isolation_level = None
         connection.execute("PRAGMA busy_timeout = 60000")
         connection.execute("PRAGMA foreign_keys = ON")
+        # A large sort spills into /tmp otherwise, which confined processes have not, and which is nobody's.
+        connection.execute("PRAGMA temp_store = MEMORY")
         if read_only:
             connection.execute("PRAGMA query_only = ON")
         else:

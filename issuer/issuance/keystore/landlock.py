@@ -25,7 +25,7 @@ _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _TRUNCATE, _IOCTL_DEV = 1 << 14, 1 << 15
 _ABI_1 = (1 << 13) - 1
 _REFER = 1 << 13
-_READ = _EXECUTE | _READ_FILE | _READ_DIR
+_READ = _READ_FILE | _READ_DIR
 _ON_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _BIND_TCP, _CONNECT_TCP = 1 << 0, 1 << 1
 _SCOPE_ABSTRACT_UNIX, _SCOPE_SIGNAL = 1 << 0, 1 << 1
@@ -56,14 +56,16 @@ def deny_all() -> frozenset[LandlockMeasure]:
 def restrict_paths(*, read: Iterable[Path], write: Iterable[Path]) -> frozenset[LandlockMeasure]:
     """Keep only these folders and files (``write`` includes reading), and signal nobody outside.
 
-    TCP stays open. Call it before any thread starts: Landlock binds the calling thread
-    and those it starts later. Already open files stay open. Raises OSError for a path
-    that is not there, RuntimeError where threads run already; returns the measures in force.
+    Nothing may be executed. TCP stays open, and so do Unix sockets with a path: Landlock
+    does not watch over connecting to them (docs/adr/0010). Call it before any thread
+    starts: Landlock binds the calling thread and those it starts later. Already open files
+    stay open. Raises OSError for a path that is not there, RuntimeError where threads run
+    already; returns the measures in force.
     """
     if len(os.listdir("/proc/self/task")) > 1:
         raise RuntimeError("Landlock must be set before the first thread starts")
     handled = _handled(abi())
-    rules = [(path, _READ) for path in read] + [(path, handled) for path in write]
+    rules = [(path, _READ) for path in read] + [(path, handled & ~_EXECUTE) for path in write]
     return _restrict(rules, network=False)
 
 

@@ -61,3 +61,50 @@ def test_a_process_whose_supervisor_is_gone_ends() -> None:
     )
     assert done.returncode == -15
     assert done.stdout == b""
+
+
+CONFINED = """
+import json, os, pathlib, subprocess, sys
+from api import walls
+from api.reach import Reach
+home = pathlib.Path(sys.argv[1])
+reach = Reach(home=home, read=(home / "read",), write=(home / "write",))
+told = walls.enter("web", reach=reach).confinement
+def tried(step):
+    try:
+        step()
+    except PermissionError:
+        return "refused"
+    except FileNotFoundError:
+        return "absent"
+    return "done"
+print(json.dumps([told, tried((home / "read" / "a").read_bytes), tried((home / "a").read_bytes),
+    tried((home / "write" / "b").touch), tried((home / "read" / "b").touch),
+    tried(lambda: subprocess.run(["/bin/true"]))]))
+"""
+
+
+def confine(home: Path, **environment: str) -> list[str]:
+    done = subprocess.run(
+        (sys.executable, "-c", CONFINED, str(home)),
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    outcomes: list[str] = json.loads(done.stdout)
+    return outcomes
+
+
+def test_a_confined_process_keeps_its_folders_and_the_interpreter(tmp_path: Path) -> None:
+    for folder in ("read", "write"):
+        (tmp_path / folder).mkdir()
+    for file in ("a", "read/a"):
+        (tmp_path / file).touch()
+    assert confine(tmp_path) == ["in force", "done", "refused", "done", "refused", "refused"]
+
+
+def test_a_home_among_the_interpreters_files_is_no_confinement() -> None:
+    told, *_ = confine(Path(sys.prefix, "lib", "home"))
+    assert told.startswith("missing: ")
+    assert "which the interpreter reads" in told
