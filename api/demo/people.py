@@ -20,6 +20,7 @@ class Person:
     acr: str = "luxtrust"
     account_status: str = "active"
     primary_identifier: str = "ehealthid"
+    role: str = ""
 
     def claims(self, names: ClaimNames) -> dict[str, Any]:
         return {
@@ -31,6 +32,7 @@ class Person:
             names.acr: self.acr,
             names.account_status: self.account_status,
             names.primary_identifier: self.primary_identifier,
+            **({names.roles: [self.role]} if self.role else {}),
         }
 
 
@@ -62,5 +64,13 @@ PEOPLE: dict[str, Person] = {
         family_name="THILL",
         profession_code="",
         profession_label="",
+    ),
+    "support": Person(
+        ehealth_id="",
+        given_name="CLAIRE",
+        family_name="HOFFMANN",
+        profession_code="",
+        profession_label="",
+        role="mycert-support",
     ),
 }

@@ -27,7 +27,10 @@ class HeldStores:
         self._steps = steps
 
     def all_of(self, person: Person) -> list[HeldStore]:
-        ehealth_id = person.ehealth_id
+        return self.of_number(person.ehealth_id)
+
+    def of_number(self, ehealth_id: str) -> list[HeldStore]:
+        """For who has been proven to be that person, or to be of the support."""
         with self._steps.registry.read() as connection:
             return [self._held(connection, store) for store in stores.of_person(connection, ehealth_id)]
 

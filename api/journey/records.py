@@ -84,6 +84,16 @@ def unfinished(connection: Connection, ehealth_id: str) -> JourneyRequest | None
     return _one(connection, requests.c.ehealth_id == ehealth_id, requests.c.state.in_(UNFINISHED))
 
 
+def of_person(connection: Connection, ehealth_id: str) -> list[JourneyRequest]:
+    """Newest first; what is older than a day has been purged."""
+    query = (
+        sa.select(requests.c.id)
+        .where(requests.c.ehealth_id == ehealth_id)
+        .order_by(requests.c.created_at.desc(), requests.c.id)
+    )
+    return [find(connection, row[0], ehealth_id) for row in connection.execute(query).all()]
+
+
 def by_idempotency_key(connection: Connection, ehealth_id: str, key: str) -> JourneyRequest | None:
     return _one(connection, requests.c.ehealth_id == ehealth_id, requests.c.idempotency_key == key)
 

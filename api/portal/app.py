@@ -6,13 +6,32 @@ from typing import Any
 
 from litestar import Request, Response, Router
 from litestar.di import Provide
+from litestar.types import ExceptionHandler
 
-from api.portal import guides, home, login, requests, stores
+from api.portal import guides, home, login, renewal, requests, stores, support
 from api.portal.desk import Desk
 from api.portal.errors import ErrorPages
 from api.portal.forms import Form, read_form
 from api.portal.guard import add_headers, check_form
 from api.portal.visitors import Visitor
+from api.problems import exception_handlers
+
+
+def not_found_pages(desk: Desk) -> ExceptionHandler[Any]:
+    """For paths that nobody serves: a page for people, the problem document for programs."""
+    errors, otherwise = ErrorPages(desk), exception_handlers()[Exception]
+
+    def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+        for_programs = request.url.path.startswith(("/api/", "/pki/", "/schema/", "/health/"))
+        if for_programs or "text/html" not in request.headers.get("accept", ""):
+            return otherwise(request, error)  # type: ignore[no-any-return]
+        return _finish(desk, errors.answer(request, error))
+
+    return answer
+
+
+def _finish(desk: Desk, response: Response[Any]) -> Response[Any]:
+    return add_headers(response, provider_origin=desk.provider.origin, secure=desk.cookies.secure)
 
 
 def portal_router(desk: Desk) -> Router:
@@ -21,7 +40,7 @@ def portal_router(desk: Desk) -> Router:
             await check_form(request, desk.cookies, desk.public_url)
 
     def finish(response: Response[Any]) -> Response[Any]:
-        return add_headers(response, provider_origin=desk.provider.origin, secure=desk.cookies.secure)
+        return _finish(desk, response)
 
     errors = ErrorPages(desk)
 
@@ -44,6 +63,8 @@ def portal_router(desk: Desk) -> Router:
             login.logout,
             *requests.HANDLERS,
             *stores.HANDLERS,
+            *renewal.HANDLERS,
+            *support.HANDLERS,
             *guides.HANDLERS,
         ],
         dependencies={

@@ -26,6 +26,10 @@ class PortalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     session_idle: int = 1800
     session_absolute: int = 28_800
     login_lifetime: int = 900
+    contact: str = ""
+    """Whom to call: shown on the help pages as it stands."""
+    services: tuple[str, ...] = ()
+    """Names of the services that accept a store, for the FAQ."""
 
     def __post_init__(self) -> None:
         require_safe_address("portal.discovery_url", self.discovery_url)

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from api.journey.holdings import HeldStores
 from api.journey.journey import Journey
+from api.journey.support import SupportDesk
 from api.journey.verification import Verification
 from api.portal.config import PortalConfig
 from api.portal.cookies import Cookies
@@ -22,6 +23,7 @@ from api.portal.visitors import Visitor, Visitors
 from api.texts import Texts
 from issuer.clock import Clock, RandomBytes
 from issuer.identity.assertion import AssertionVerifier
+from policies.renewal import RenewalRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,10 @@ class Desk:
     journey: Journey
     verification: Verification
     held_stores: HeldStores
+    support: SupportDesk
+    renewal: RenewalRules
+    code_lifetime: int
+    """In seconds."""
     texts: Texts
     verifier: AssertionVerifier
     provider: Provider

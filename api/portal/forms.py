@@ -25,6 +25,11 @@ class Form:
         """Empty where the field is missing."""
         return self.values.get(name, "")
 
+    def key(self, name: str) -> str | None:
+        """What makes a repeated click the same request; anything of another shape is left out."""
+        value = self.text(name)
+        return value if value.isascii() and value.isalnum() and len(value) <= 64 else None
+
 
 async def read_form(request: Request[Any, Any, Any]) -> Form:
     """Raises FormInvalid for files, fields that stand twice, and texts that no field of ours can hold."""

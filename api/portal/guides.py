@@ -16,12 +16,19 @@ from issuer.errors import NotFound
 @get("/faq", sync_to_thread=True)
 def faq(visitor: Visitor, desk: Desk) -> Response[str]:
     reasons = desk.texts.reasons(visitor.language)
-    return desk.page(visitor, "faq.html", reasons=reasons, place="/faq")
+    return desk.page(
+        visitor,
+        "faq.html",
+        reasons=reasons,
+        services=desk.config.services,
+        window_days=desk.renewal.window_days,
+        contact=desk.config.contact,
+    )
 
 
 @get("/accessibility", sync_to_thread=True)
 def accessibility(visitor: Visitor, desk: Desk) -> Response[str]:
-    return desk.page(visitor, "accessibility.html")
+    return desk.page(visitor, "accessibility.html", contact=desk.config.contact)
 
 
 @get("/language/{tag:str}", sync_to_thread=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from litestar import Response, get, post
 from litestar.response import Redirect
 
@@ -12,6 +14,7 @@ from api.portal.forms import Form
 from api.portal.visitors import Visitor
 from api.web.schemas import store_out
 from policies.eligibility import GateRefused, judge
+from policies.errors import PolicyRefusal
 from policies.lifecycle import StoreStatus
 
 _NOTICES = frozenset({"deactivated", "cancelled", "delivered", "renewed"})
@@ -41,6 +44,7 @@ def home(visitor: Visitor, desk: Desk, notice: str | None = None) -> Response[st
             store for store in stores if store not in running and store.status is not StoreStatus.ISSUING
         ],
         reasons={str(code): label for code, label in desk.texts.reasons(visitor.language).items()},
+        renewable=[store.id for store in running if _renewable(desk, store.status, store.not_after)],
         start_key=desk.random(16).hex(),
         notice=notice if notice in _NOTICES else None,
     )
@@ -52,9 +56,20 @@ def start(visitor: Visitor, desk: Desk, form: Form) -> Redirect:
     person = visitor.known()
     current = desk.journey.current(person)
     if current is None or form.text("restart") == "yes":
-        key = form.text("start_key")
-        current = desk.journey.start(person, key if key.isalnum() and len(key) <= 64 else None)
+        key = form.key("start_key")
+        if current is not None and current.renews is not None:
+            current = desk.journey.renew(person, current.renews, key)
+        else:
+            current = desk.journey.start(person, key)
     return go(f"/requests/{current.id}")
+
+
+def _renewable(desk: Desk, status: StoreStatus, not_after: datetime | None) -> bool:
+    try:
+        desk.renewal.check(desk.clock(), status, not_after)
+    except PolicyRefusal:
+        return False
+    return True
 
 
 def _held(desk: Desk, person: Person) -> list[HeldStore]:

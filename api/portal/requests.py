@@ -43,7 +43,14 @@ def show(
             return _data(visitor, desk, found)
         case RequestState.CODE_SENT:
             desk.verifier.require_fresh(person.identity)
-            answer = desk.page(visitor, "code.html", request=found, note=note, now=desk.clock())
+            answer = desk.page(
+                visitor,
+                "code.html",
+                request=found,
+                note=note,
+                now=desk.clock(),
+                minutes=desk.code_lifetime // 60,
+            )
             if desk.cookies.read(request, "delivery") is None:
                 # The browser's own, before the verification: a lost answer can then be asked for again.
                 token = format_delivery_token(desk.random(DELIVERY_TOKEN_BYTES))
@@ -52,9 +59,7 @@ def show(
         case RequestState.GENERATING:
             return desk.page(visitor, "generation.html", request=found, now=desk.clock())
         case RequestState.READY:
-            return desk.page(
-                visitor, "delivery.html", request=found, password=None, note=note, now=desk.clock()
-            )
+            return _delivery(visitor, desk, found, note=note)
         case RequestState.DELIVERED:
             return go("/")
         case _:
@@ -122,8 +127,7 @@ def password(request: Request[Any, Any, Any], visitor: Visitor, desk: Desk, requ
     person = visitor.known()
     secret = desk.journey.fetch(person, request_id, "password", desk.cookies.read(request, "delivery"))
     found = desk.journey.find(person, request_id)
-    shown = secret.decode("ascii")
-    return desk.page(visitor, "delivery.html", request=found, password=shown, note=None, now=desk.clock())
+    return _delivery(visitor, desk, found, password=secret.decode("ascii"))
 
 
 @get("/requests/{request_id:str}/keystore", sync_to_thread=True)
@@ -144,10 +148,9 @@ def complete(visitor: Visitor, desk: Desk, request_id: str, form: Form) -> Answe
     """Asks once more where a part was not fetched yet: what is left behind here is gone for good."""
     person = visitor.known()
     found = desk.journey.find(person, request_id)
-    if found.state is RequestState.READY and found.store_id and form.text("incomplete") != "yes":
-        held = desk.held_stores.find(person, found.store_id)
-        if not held.delivered:
-            return desk.page(visitor, "incomplete.html", request=found)
+    waiting = found.state is RequestState.READY and form.text("incomplete") != "yes"
+    if waiting and not _fetched(visitor, desk, found):
+        return desk.page(visitor, "incomplete.html", request=found)
     desk.journey.complete(person, request_id)
     return go("/?notice=delivered")
 
@@ -188,6 +191,23 @@ def _data(
         note=note,
         status=status,
     )
+
+
+def _delivery(
+    visitor: Visitor,
+    desk: Desk,
+    found: JourneyRequest,
+    *,
+    password: str | None = None,
+    note: str | None = None,
+) -> Response[str]:
+    fetched = _fetched(visitor, desk, found)
+    return desk.page(visitor, "delivery.html", request=found, password=password, fetched=fetched, note=note)
+
+
+def _fetched(visitor: Visitor, desk: Desk, found: JourneyRequest) -> bool:
+    """Whether both parts were: then leaving loses nothing."""
+    return found.store_id is not None and desk.held_stores.find(visitor.known(), found.store_id).delivered
 
 
 HANDLERS = [

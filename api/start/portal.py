@@ -6,6 +6,7 @@ from pathlib import Path
 
 from api.journey.holdings import HeldStores
 from api.journey.journey import Journey
+from api.journey.support import SupportDesk
 from api.journey.verification import Verification
 from api.portal.config import PortalConfig
 from api.portal.cookies import Cookies
@@ -29,6 +30,7 @@ def open_portal(
     config: PortalConfig,
     *,
     database: Database,
+    registry: Database,
     journey: Journey,
     verification: Verification,
     held_stores: HeldStores,
@@ -50,6 +52,9 @@ def open_portal(
         journey=journey,
         verification=verification,
         held_stores=held_stores,
+        support=SupportDesk(database=database, registry=registry, held_stores=held_stores, clock=clock),
+        renewal=settings.renewal.rules,
+        code_lifetime=settings.journey.code_lifetime,
         texts=texts,
         verifier=verifier,
         provider=Provider(

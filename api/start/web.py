@@ -17,7 +17,9 @@ from api.journey.steps import Steps
 from api.journey.verification import Verification
 from api.layout import Layout
 from api.mail.transport import Transport
-from api.portal.app import portal_router
+from api.portal.app import not_found_pages, portal_router
+from api.portal.backchannel import backchannel_router
+from api.portal.kiosk import kiosk_router
 from api.portal.sessions import Sessions
 from api.reach import reach_of
 from api.settings import Settings
@@ -72,6 +74,7 @@ def main(settings: Settings) -> None:
         settings,
         settings.portal,
         database=database,
+        registry=registry,
         journey=journey,
         verification=verification,
         held_stores=held_stores,
@@ -97,7 +100,8 @@ def main(settings: Settings) -> None:
             "identity-provider": provides_keys(keys),
         },
         shown={"walls": standing.as_dict()},
-        more=[portal_router(desk)] if desk else [],
+        more=[portal_router(desk), kiosk_router(desk), backchannel_router(desk)] if desk else [],
+        also_answers={404: not_found_pages(desk)} if desk else {},
     )
     stop = threading.Event()
     sweeper = threading.Thread(

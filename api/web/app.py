@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from litestar import Litestar, Request
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.types import ControllerRouterHandler
+from litestar.types import ControllerRouterHandler, ExceptionHandler
 
 from api.health import Check, health_router
 from api.journey.holdings import HeldStores
@@ -41,8 +42,10 @@ def build_web_app(
     checks: Mapping[str, Check],
     shown: Mapping[str, Any],
     more: Sequence[ControllerRouterHandler] = (),
+    also_answers: Mapping[int | type[Exception], ExceptionHandler[Any]] = MappingProxyType({}),
 ) -> Litestar:
-    """``more`` are further route handlers (portal pages); ``shown`` goes into ``/health/ready``."""
+    """``more`` are further route handlers (portal pages), ``also_answers`` exception handlers by status;
+    ``shown`` goes into ``/health/ready``."""
 
     def anyone(request: Request[Person, object, State]) -> Person:
         return request.user  # Set by the first guard.
@@ -68,7 +71,7 @@ def build_web_app(
             "settlements": Provide(lambda: settlements, sync_to_thread=False),
             "clock": Provide(lambda: clock, sync_to_thread=False),
         },
-        exception_handlers=exception_handlers(),
+        exception_handlers={**exception_handlers(), **also_answers},
         request_max_body_size=MAX_BODY,
         openapi_config=openapi_config(),
         logging_config=None,

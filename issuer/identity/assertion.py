@@ -24,6 +24,8 @@ from policies.eligibility import Standing
 MAX_TOKEN_BYTES = 16 * 1024
 MAX_HEADER_BYTES = 2 * 1024
 MAX_NAME = 256
+LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
+_LOGOUT_SECONDS = 120
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
 # RFC 8725 3.9, 3.10: an assertion never brings the key it is checked with, and we know no extension.
@@ -52,11 +54,30 @@ class AssertionVerifier:
 
     def verify(self, token: str) -> Identity:
         """Raises AssertionRefused, or its subclass ProviderKeysUnavailable."""
+        return self._identity(self._proven(token, self._types))
+
+    def ended_session(self, token: str) -> str:
+        """The provider's session that a logout token ends (Back-Channel Logout 1.0, 2.6). Raises as above.
+
+        One that names no session is refused: the client is registered with
+        ``backchannel_logout_session_required``.
+        """
+        claims = self._proven(token, self._types | {"logout+jwt"})
+        now = self._clock().timestamp()
+        self._check_parties(claims)
+        if not now - _LOGOUT_SECONDS <= claims.moment("iat") <= now + self._config.leeway:
+            raise AssertionRefused("a logout token of another time")
+        if "nonce" in claims or not claims.has_event(LOGOUT_EVENT):
+            raise AssertionRefused("not a logout token")
+        return claims.text("sid", needed=True)
+
+    def _proven(self, token: str, types: set[str]) -> _Claims:
+        """The claims of a token whose signature holds."""
         if len(token) > MAX_TOKEN_BYTES or not token.isascii():
             raise AssertionRefused("larger than an assertion may be, or not ASCII")
         try:
             parsed = jws.extract_compact(token.encode("ascii"), registry=self._registry)
-            key = self._keys.find(*self._check_header(parsed.protected))
+            key = self._keys.find(*self._check_header(parsed.protected, types))
             if not jws.validate_compact(parsed, key, registry=self._registry):
                 raise AssertionRefused("the signature does not verify")
             payload = json.loads(
@@ -66,7 +87,7 @@ class AssertionVerifier:
             raise AssertionRefused(f"not an assertion: {type(error).__name__}") from error
         if not isinstance(payload, dict):
             raise AssertionRefused("the payload is not an object")
-        return self._identity(_Claims(payload))
+        return _Claims(payload)
 
     def require_fresh(self, identity: Identity) -> None:
         """For issuing and deactivating. Raises AuthenticationTooOld."""
@@ -77,7 +98,7 @@ class AssertionVerifier:
     def is_support(self, identity: Identity) -> bool:
         return self._config.support_role in identity.roles
 
-    def _check_header(self, header: Any) -> tuple[str | None, str]:
+    def _check_header(self, header: Any, types: set[str]) -> tuple[str | None, str]:
         """The kid and algorithm to look for. Everything here is still unproven."""
         if not isinstance(header, dict) or _FORBIDDEN_HEADERS & header.keys():
             raise AssertionRefused("the header carries what it may not")
@@ -86,17 +107,14 @@ class AssertionVerifier:
             raise AssertionRefused(f"algorithm {algorithm!r:.40} is not accepted")
         if "kid" in header and not isinstance(kid, str):
             raise AssertionRefused("kid is not a string")
-        if not isinstance(kind, str) or kind.casefold().removeprefix("application/") not in self._types:
+        if not isinstance(kind, str) or kind.casefold().removeprefix("application/") not in types:
             raise AssertionRefused(f"type {kind!r:.40} is not accepted")
         return kid, algorithm
 
     def _identity(self, claims: _Claims) -> Identity:
         config, names = self._config, self._config.claims
         now = self._clock().timestamp()
-        if claims.text("iss", needed=True) != config.issuer:
-            raise AssertionRefused("from another issuer")
-        if config.audience not in claims.audience():
-            raise AssertionRefused("for another audience")
+        self._check_parties(claims)
         expires, issued = claims.moment("exp"), claims.moment("iat")
         authenticated = claims.moment("auth_time", otherwise=issued)
         # No leeway here: it would prolong what the provider has ended.
@@ -135,6 +153,12 @@ class AssertionVerifier:
             issued_at=datetime.fromtimestamp(issued, UTC),
             expires_at=datetime.fromtimestamp(expires, UTC),
         )
+
+    def _check_parties(self, claims: _Claims) -> None:
+        if claims.text("iss", needed=True) != self._config.issuer:
+            raise AssertionRefused("from another issuer")
+        if self._config.audience not in claims.audience():
+            raise AssertionRefused("for another audience")
 
     def _luxtrust(self, claims: _Claims) -> bool:
         config, names = self._config, self._config.claims
@@ -178,6 +202,11 @@ class _Claims:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise AssertionRefused(f"claim {name} is not an array of strings")
         return tuple(value)
+
+    def has_event(self, name: str) -> bool:
+        """RFC 8417 2.2: an object of objects."""
+        events = self._payload.get("events")
+        return isinstance(events, dict) and isinstance(events.get(name), dict)
 
     def audience(self) -> tuple[str, ...]:
         """One string or an array of them (RFC 7519 4.1.3)."""

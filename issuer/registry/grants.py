@@ -41,6 +41,8 @@ REGISTRY: Grants = {
     "mycert_web": {
         "stores": ["SELECT"],
         "deliveries": ["SELECT (store_id, deadline, password_fetched_at, keystore_fetched_at)"],
+        # For the support: that a notice went or was refused, neither its address nor its words.
+        "outbox": ["SELECT (store_id, event, created_at, sent_at, refused_at)"],
     },
     "mycert_status": {
         "crls": ["SELECT"],

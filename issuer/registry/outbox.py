@@ -50,6 +50,25 @@ def enqueue(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentNotice:
+    """What the support may know of a message: that it went, not what it says."""
+
+    event: str
+    created_at: datetime
+    sent_at: datetime | None
+    refused_at: datetime | None
+
+
+def of_store(connection: Connection, store_id: str) -> list[SentNotice]:
+    query = (
+        sa.select(*(outbox.c[name] for name in SentNotice.__dataclass_fields__))
+        .where(outbox.c.store_id == store_id)
+        .order_by(outbox.c.created_at)
+    )
+    return [SentNotice(**row._mapping) for row in connection.execute(query)]
+
+
 def claim_due(connection: Connection, now: datetime, lease_until: datetime, limit: int) -> list[OutboxEntry]:
     """Take what is due and put it off until ``lease_until``, so that a second sender leaves it alone."""
     query = (

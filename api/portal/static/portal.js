@@ -1,4 +1,4 @@
-// The three things that pages do better with JavaScript; each works without it, copying aside.
+// What pages do better with JavaScript; each works without it, copying aside.
 "use strict";
 
 const seconds = () => performance.now() / 1000;
@@ -55,6 +55,24 @@ for (const place of document.querySelectorAll("[data-progress]")) {
     setTimeout(ask, passed < 10 ? 400 : 1500);
   };
   ask();
+}
+
+// Leaving the delivery before both parts are fetched: the browser asks once more. Its own links and
+// forms lead to places that ask themselves.
+if (document.querySelector("[data-guard]")) {
+  const ask = (event) => event.preventDefault();
+  addEventListener("beforeunload", ask);
+  for (const form of document.querySelectorAll("main form")) {
+    form.addEventListener("submit", () => removeEventListener("beforeunload", ask));
+  }
+  for (const link of document.querySelectorAll("main a:not([target], [download])")) {
+    link.addEventListener("click", () => removeEventListener("beforeunload", ask));
+  }
+  for (const link of document.querySelectorAll("main a[download]")) {
+    link.addEventListener("click", () => {
+      if (document.getElementById("password")) removeEventListener("beforeunload", ask);
+    });
+  }
 }
 
 for (const button of document.querySelectorAll("[data-copy]")) {

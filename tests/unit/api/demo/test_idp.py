@@ -101,6 +101,13 @@ def test_the_sample_people(provider, verifier, name, gate):
     assert closed == ([gate] if gate else [])
 
 
+def test_the_support_has_its_role_and_no_store_to_ask_for(provider, verifier):
+    identity = verifier.verify(provider.mint(PEOPLE["support"]))
+    assert verifier.is_support(identity)
+    assert identity.ehealth_id is None
+    assert not verifier.is_support(verifier.verify(provider.mint()))
+
+
 def test_every_sample_has_its_own_number():
     assert len({person.ehealth_id for person in PEOPLE.values()}) == len(PEOPLE)
 
