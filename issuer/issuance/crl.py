@@ -11,22 +11,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from asn1crypto import algos, core, crl
+from asn1crypto import core, crl
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 
 from issuer.issuance.authority import Authority
+from issuer.issuance.der import BIT_STRING, EXPLICIT, SEQUENCE, tlv
 from issuer.issuance.errors import CrlRefused
-from issuer.issuance.keys import signature_name
+from issuer.issuance.keys import signature_algorithm
 from issuer.issuance.templates import Issuer
 from policies.reasons import X509Reason
 
 CRL_LIFE: Final = timedelta(days=7)
 ARL_LIFE: Final = timedelta(days=365)
 
-_SEQUENCE, _BIT_STRING, _EXTENSIONS = 0x30, 0x03, 0xA0
 _ONLY_EXTENSIONS: Final = {x509.AuthorityKeyIdentifier.oid, x509.CRLNumber.oid}
-_REASON_CODES: Final = {
+REASON_CODES: Final = {
     X509Reason.KEY_COMPROMISE: 1,
     X509Reason.AFFILIATION_CHANGED: 3,
     X509Reason.SUPERSEDED: 4,
@@ -52,7 +52,7 @@ def encode_entry(serial: int, revoked_at: datetime, reason: X509Reason) -> bytes
     """
     entry: dict[str, object] = {"user_certificate": serial, "revocation_date": _time(revoked_at)}
     if reason is not X509Reason.UNSPECIFIED:
-        value = core.ParsableOctetString(crl.CRLReason(_REASON_CODES[reason]).dump())
+        value = core.ParsableOctetString(crl.CRLReason(REASON_CODES[reason]).dump())
         entry["crl_entry_extensions"] = [{"extn_id": "crl_reason", "critical": False, "extn_value": value}]
     der: bytes = crl.RevokedCertificate(entry).dump()
     return der
@@ -74,21 +74,21 @@ def build_crl(
     """
     listed = list(entries)
     issuer = authority.issuer
-    algorithm = algos.SignedDigestAlgorithm({"algorithm": signature_name(issuer.public_key)}).dump()
+    algorithm = signature_algorithm(issuer.public_key)
     identifier = x509.AuthorityKeyIdentifier(issuer.key_identifier, None, None)
     extensions = [_extension(identifier), _extension(x509.CRLNumber(number))]
-    tbs = _tlv(
-        _SEQUENCE,
+    tbs = tlv(
+        SEQUENCE,
         core.Integer(1).dump(),  # version 2
         algorithm,
         issuer.subject.public_bytes(),
         _time(this_update).dump(),
         _time(next_update).dump(),
-        *([_tlv(_SEQUENCE, *listed)] if listed else []),  # absent, not empty (RFC 5280 5.1.2.6)
-        _tlv(_EXTENSIONS, _tlv(_SEQUENCE, *extensions)),
+        *([tlv(SEQUENCE, *listed)] if listed else []),  # absent, not empty (RFC 5280 5.1.2.6)
+        tlv(EXPLICIT, tlv(SEQUENCE, *extensions)),
     )
-    signature = _tlv(_BIT_STRING, b"\0", authority.sign_bytes(tbs))
-    der = _tlv(_SEQUENCE, tbs, algorithm, signature)
+    signature = tlv(BIT_STRING, b"\0", authority.sign_bytes(tbs))
+    der = tlv(SEQUENCE, tbs, algorithm, signature)
     facts = verify_crl(der, issuer, previous_number=number - 1)
     meant = CrlFacts(
         number=number,
@@ -135,7 +135,7 @@ def crl_entries(der: bytes) -> dict[int, bytes]:
 
 def _extension(value: x509.ExtensionType) -> bytes:
     oid = core.ObjectIdentifier(value.oid.dotted_string).dump()
-    return _tlv(_SEQUENCE, oid, core.OctetString(value.public_bytes()).dump())
+    return tlv(SEQUENCE, oid, core.OctetString(value.public_bytes()).dump())
 
 
 def _time(moment: datetime) -> Any:
@@ -144,12 +144,3 @@ def _time(moment: datetime) -> Any:
     if moment.year < 2050:
         return asn1_x509.Time("utc_time", core.UTCTime(moment))
     return asn1_x509.Time("general_time", core.GeneralizedTime(moment))
-
-
-def _tlv(tag: int, *contents: bytes) -> bytes:
-    """One DER value of definite length (X.690 8.1.3), its contents joined once."""
-    size = sum(map(len, contents))
-    if size < 0x80:
-        return b"".join((bytes([tag, size]), *contents))
-    length = size.to_bytes((size.bit_length() + 7) // 8)
-    return b"".join((bytes([tag, 0x80 | len(length)]), length, *contents))

@@ -10,10 +10,13 @@ import secrets
 from functools import lru_cache
 from typing import Final, Literal, cast
 
+from asn1crypto import algos
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from hsm import PrivateKey as TokenKey
 
 KeyType = Literal["rsa-2048", "rsa-3072", "rsa-4096", "p-256", "p-384"]
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
@@ -57,10 +60,16 @@ def signature_hash(key: PublicKey) -> hashes.SHA256 | hashes.SHA384:
     return hashes.SHA384() if key_type_of(key) == "p-384" else hashes.SHA256()
 
 
-def signature_name(key: PublicKey) -> str:
-    """The signature algorithm as asn1crypto calls it."""
+def signature_algorithm(key: PublicKey) -> bytes:
+    """DER of the AlgorithmIdentifier (RFC 8017 A.2.4, RFC 5758)."""
     kind = "rsa" if isinstance(key, rsa.RSAPublicKey) else "ecdsa"
-    return f"{signature_hash(key).name}_{kind}"
+    return _algorithm(f"{signature_hash(key).name}_{kind}")
+
+
+@lru_cache
+def _algorithm(name: str) -> bytes:
+    der: bytes = algos.SignedDigestAlgorithm({"algorithm": name}).dump()
+    return der
 
 
 def sign(key: PrivateKey, data: bytes) -> bytes:
@@ -68,6 +77,17 @@ def sign(key: PrivateKey, data: bytes) -> bytes:
     if isinstance(key, rsa.RSAPrivateKey):
         return key.sign(data, padding.PKCS1v15(), algorithm)
     return key.sign(data, ec.ECDSA(algorithm))
+
+
+def sign_verified(key: PrivateKey, data: bytes) -> bytes | None:
+    """A signature that verifies with the key's own public key; None where it does not.
+
+    Keys on a token look at their signatures themselves and raise; once is enough.
+    """
+    signature = sign(key, data)
+    if isinstance(key, TokenKey) or verifies(key.public_key(), signature, data):
+        return signature
+    return None
 
 
 def verifies(key: PublicKey, signature: bytes, data: bytes) -> bool:

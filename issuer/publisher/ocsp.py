@@ -1,8 +1,7 @@
-"""OCSP answers by RFC 6960 4.2: built and signed by one library, then read and verified by the other.
+"""OCSP answers by RFC 6960 4.2: put together here, signed, then read back by ``cryptography`` and verified.
 
-An answer for one certificate is built by ``cryptography`` and read by asn1crypto; one for
-several, which ``cryptography`` cannot build, the other way round. producedAt of the former is
-that library's own reading of the system clock; thisUpdate and nextUpdate are the caller's.
+An answer is a dozen small values, so joining them costs microseconds. The libraries' builders cost as
+much as the signature, make no answer for several certificates, or read the system's clock themselves.
 """
 
 from __future__ import annotations
@@ -10,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal, Self
+from functools import lru_cache
+from typing import Final, Literal, Self
 
-from asn1crypto import core
-from asn1crypto import ocsp as asn1_ocsp
-from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -22,15 +19,25 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from issuer.issuance.crl import REASON_CODES
+from issuer.issuance.der import (
+    BIT_STRING,
+    ENUMERATED,
+    EXPLICIT,
+    GENERALIZED_TIME,
+    IMPLICIT,
+    INTEGER,
+    OCTET_STRING,
+    SEQUENCE,
+    tlv,
+)
 from issuer.issuance.errors import AuthorityRefused, OcspRefused
 from issuer.issuance.keys import (
     PrivateKey,
     PublicKey,
     public_key,
-    sign,
-    signature_hash,
-    signature_name,
-    verifies,
+    sign_verified,
+    signature_algorithm,
 )
 from issuer.publisher.ocsp_request import (
     ERROR_ANSWERS,
@@ -58,17 +65,14 @@ __all__ = [
     "parse_request",
 ]
 
-_HASHES: Final[dict[HashName, type[hashes.SHA1] | type[hashes.SHA256]]] = {
-    "sha1": hashes.SHA1,
-    "sha256": hashes.SHA256,
+# AlgorithmIdentifiers with NULL parameters, as askers encode them.
+_HASHES: Final[dict[HashName, bytes]] = {
+    "sha1": bytes.fromhex("300906052b0e03021a0500"),
+    "sha256": bytes.fromhex("300d06096086480165030402010500"),
 }
-_ASN1_REASONS: Final = {
-    X509Reason.KEY_COMPROMISE: "key_compromise",
-    X509Reason.AFFILIATION_CHANGED: "affiliation_changed",
-    X509Reason.SUPERSEDED: "superseded",
-    X509Reason.CESSATION_OF_OPERATION: "cessation_of_operation",
-    X509Reason.PRIVILEGE_WITHDRAWN: "privilege_withdrawn",
-}
+_NONCE: Final = bytes.fromhex("06092b0601050507300102")
+_BASIC: Final = bytes.fromhex("06092b0601050507300101")
+_SUCCESSFUL: Final = tlv(ENUMERATED, b"\0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +96,12 @@ class Responder:
 
     certificate: x509.Certificate
     public_key: PublicKey
+    key_hash: bytes
+    not_after: datetime
+    """No answer may promise more: whoever checks it later would find its signer expired."""
     _key: PrivateKey
+    _certificates: bytes
+    """As they stand in an answer."""
 
     @classmethod
     def open(
@@ -118,16 +127,14 @@ class Responder:
             raise AuthorityRefused(f"{subject}: not valid now")
         if private_key.public_key() != key:
             raise AuthorityRefused(f"{subject}: the key is not the certificate's")
-        return cls(certificate=certificate, public_key=key, _key=private_key)
-
-    @property
-    def not_after(self) -> datetime:
-        """No answer may promise more: whoever checks it later would find its signer expired."""
-        return self.certificate.not_valid_after_utc
-
-    @property
-    def key_hash(self) -> bytes:
-        return x509.SubjectKeyIdentifier.from_public_key(self.public_key).digest
+        return cls(
+            certificate=certificate,
+            public_key=key,
+            key_hash=x509.SubjectKeyIdentifier.from_public_key(key).digest,
+            not_after=certificate.not_valid_after_utc,
+            _key=private_key,
+            _certificates=tlv(EXPLICIT, tlv(SEQUENCE, certificate.public_bytes(Encoding.DER))),
+        )
 
 
 def build_answer(
@@ -153,21 +160,19 @@ def build_answer(
         next_update=next_update,
         nonce=nonce,
         key_hash=responder.key_hash,
-        certificate=responder.certificate.public_bytes(Encoding.DER),
+        certificate=responder.certificate,
     )
+    tbs = _response_data(meant)
+    signature = sign_verified(responder._key, tbs)
+    if signature is None:
+        raise OcspRefused("the signature does not verify")
+    der = _response(responder, tbs, signature)
     try:
-        if len(answers) == 1:
-            der = _build_one(responder, answers[0], meant)
-            facts, signature, tbs = _read_by_asn1crypto(der)
-        else:
-            der = _build_several(responder, answers, meant)
-            facts, signature, tbs = _read_by_cryptography(der)
-    except (ValueError, TypeError, KeyError) as error:
+        facts = _read(der, tbs, signature)
+    except (ValueError, TypeError) as error:
         raise OcspRefused(str(error)) from error
     if facts != meant:
         raise OcspRefused(f"meant {meant.answers}, reads {facts.answers}")
-    if not verifies(responder.public_key, signature, tbs):
-        raise OcspRefused("the signature does not verify")
     return der
 
 
@@ -180,7 +185,7 @@ class _Facts:
     next_update: datetime
     nonce: bytes | None
     key_hash: bytes
-    certificate: bytes
+    certificate: x509.Certificate
 
 
 def _seen(answer: SingleAnswer) -> SingleAnswer:
@@ -191,138 +196,83 @@ def _seen(answer: SingleAnswer) -> SingleAnswer:
     return SingleAnswer(cert_id=answer.cert_id, status=Revoked(at=at, reason=answer.status.reason))
 
 
-def _build_one(responder: Responder, answer: SingleAnswer, meant: _Facts) -> bytes:
-    status, cert_id = answer.status, answer.cert_id
-    at: datetime | None = None
-    reason: x509.ReasonFlags | None = None
+def _response_data(meant: _Facts) -> bytes:
+    """What is signed (RFC 6960 4.2.1). producedAt is thisUpdate."""
+    return tlv(
+        SEQUENCE,
+        tlv(EXPLICIT + 2, tlv(OCTET_STRING, meant.key_hash)),
+        _time(meant.this_update),
+        tlv(SEQUENCE, *(_single(one, meant) for one in meant.answers)),
+        b"" if meant.nonce is None else tlv(EXPLICIT + 1, tlv(SEQUENCE, _nonce(meant.nonce))),
+    )
+
+
+def _response(responder: Responder, tbs: bytes, signature: bytes) -> bytes:
+    basic = tlv(
+        SEQUENCE,
+        tbs,
+        signature_algorithm(responder.public_key),
+        tlv(BIT_STRING, b"\0", signature),
+        responder._certificates,
+    )
+    return tlv(SEQUENCE, _SUCCESSFUL, tlv(EXPLICIT, tlv(SEQUENCE, _BASIC, tlv(OCTET_STRING, basic))))
+
+
+def _single(answer: SingleAnswer, meant: _Facts) -> bytes:
+    cert_id, status = answer.cert_id, answer.status
     if isinstance(status, Revoked):
-        kind, at = ocsp.OCSPCertStatus.REVOKED, status.at.replace(microsecond=0)
-        if status.reason is not X509Reason.UNSPECIFIED:
-            reason = x509.ReasonFlags(status.reason.value)
+        code = REASON_CODES.get(status.reason)
+        reason = b"" if code is None else tlv(EXPLICIT, tlv(ENUMERATED, bytes([code])))
+        said = tlv(EXPLICIT + 1, _time(status.at), reason)
     else:
-        kind = ocsp.OCSPCertStatus.GOOD if status == "good" else ocsp.OCSPCertStatus.UNKNOWN
-    builder = (
-        ocsp.OCSPResponseBuilder()
-        .add_response_by_hash(
-            issuer_name_hash=cert_id.issuer_name_hash,
-            issuer_key_hash=cert_id.issuer_key_hash,
-            serial_number=cert_id.serial,
-            algorithm=_HASHES[cert_id.hash_name](),
-            cert_status=kind,
-            this_update=meant.this_update,
-            next_update=meant.next_update,
-            revocation_time=at,
-            revocation_reason=reason,
-        )
-        .responder_id(ocsp.OCSPResponderEncoding.HASH, responder.certificate)
-        .certificates([responder.certificate])
-    )
-    if meant.nonce is not None:
-        builder = builder.add_extension(x509.OCSPNonce(meant.nonce), critical=False)
-    signed = builder.sign(responder._key, signature_hash(responder.public_key))
-    return signed.public_bytes(Encoding.DER)
-
-
-def _build_several(responder: Responder, answers: Sequence[SingleAnswer], meant: _Facts) -> bytes:
-    data: dict[str, object] = {
-        "responder_id": asn1_ocsp.ResponderId("by_key", meant.key_hash),
-        "produced_at": meant.this_update,
-        "responses": [_asn1_single(one, meant) for one in answers],
-    }
-    if meant.nonce is not None:
-        value = core.ParsableOctetString(core.OctetString(meant.nonce).dump())
-        data["response_extensions"] = [{"extn_id": "nonce", "critical": False, "extn_value": value}]
-    tbs = asn1_ocsp.ResponseData(data)
-    basic = asn1_ocsp.BasicOCSPResponse(
-        {
-            "tbs_response_data": tbs,
-            "signature_algorithm": {"algorithm": signature_name(responder.public_key)},
-            "signature": sign(responder._key, tbs.dump()),
-            "certs": [asn1_x509.Certificate.load(meant.certificate)],
-        }
-    )
-    body = {"response_type": "basic_ocsp_response", "response": basic}
-    der: bytes = asn1_ocsp.OCSPResponse({"response_status": "successful", "response_bytes": body}).dump()
-    return der
-
-
-def _asn1_single(answer: SingleAnswer, meant: _Facts) -> dict[str, object]:
-    status, cert_id = answer.status, answer.cert_id
-    if isinstance(status, Revoked):
-        info: dict[str, object] = {"revocation_time": status.at.replace(microsecond=0)}
-        if status.reason is not X509Reason.UNSPECIFIED:
-            info["revocation_reason"] = _ASN1_REASONS[status.reason]
-        choice = asn1_ocsp.CertStatus("revoked", asn1_ocsp.RevokedInfo(info))
-    else:
-        choice = asn1_ocsp.CertStatus(status, core.Null())
-    return {
-        "cert_id": {
-            "hash_algorithm": {"algorithm": cert_id.hash_name},
-            "issuer_name_hash": cert_id.issuer_name_hash,
-            "issuer_key_hash": cert_id.issuer_key_hash,
-            "serial_number": cert_id.serial,
-        },
-        "cert_status": choice,
-        "this_update": meant.this_update,
-        "next_update": meant.next_update,
-    }
-
-
-def _read_by_asn1crypto(der: bytes) -> tuple[_Facts, bytes, bytes]:
-    basic = asn1_ocsp.OCSPResponse.load(der, strict=True)["response_bytes"]["response"].parsed
-    tbs = basic["tbs_response_data"]
-    (certificate,) = basic["certs"]
-    nonces = [one["extn_value"].parsed.native for one in tbs["response_extensions"] or ()]
-    times = {(one["this_update"].native, one["next_update"].native) for one in tbs["responses"]}
-    ((this_update, next_update),) = times
-    facts = _Facts(
-        answers=tuple(_asn1_seen(one) for one in tbs["responses"]),
-        this_update=this_update,
-        next_update=next_update,
-        nonce=nonces[0] if nonces else None,
-        key_hash=tbs["responder_id"].native,
-        certificate=certificate.dump(),
-    )
-    return facts, basic["signature"].native, tbs.dump()
-
-
-def _asn1_seen(single: Any) -> SingleAnswer:
-    read, status = single["cert_id"], single["cert_status"].native
-    if not isinstance(status, str):
-        reasons = {name: reason for reason, name in _ASN1_REASONS.items()}
-        reason = reasons.get(status["revocation_reason"], X509Reason.UNSPECIFIED)
-        status = Revoked(at=status["revocation_time"], reason=reason)
-    return SingleAnswer(
-        cert_id=CertId(
-            hash_name=read["hash_algorithm"]["algorithm"].native,
-            issuer_name_hash=read["issuer_name_hash"].native,
-            issuer_key_hash=read["issuer_key_hash"].native,
-            serial=read["serial_number"].native,
+        said = tlv(IMPLICIT if status == "good" else IMPLICIT + 2)
+    serial = cert_id.serial
+    return tlv(
+        SEQUENCE,
+        tlv(
+            SEQUENCE,
+            _HASHES[cert_id.hash_name],
+            tlv(OCTET_STRING, cert_id.issuer_name_hash),
+            tlv(OCTET_STRING, cert_id.issuer_key_hash),
+            tlv(INTEGER, serial.to_bytes(serial.bit_length() // 8 + 1)),
         ),
-        status=status,
+        said,
+        _time(meant.this_update),
+        tlv(EXPLICIT, _time(meant.next_update)),
     )
 
 
-def _read_by_cryptography(der: bytes) -> tuple[_Facts, bytes, bytes]:
+def _nonce(nonce: bytes) -> bytes:
+    return tlv(SEQUENCE, _NONCE, tlv(OCTET_STRING, tlv(OCTET_STRING, nonce)))
+
+
+@lru_cache(64)
+def _time(moment: datetime) -> bytes:
+    return tlv(GENERALIZED_TIME, f"{moment:%Y%m%d%H%M%SZ}".encode())
+
+
+def _read(der: bytes, tbs: bytes, signature: bytes) -> _Facts:
+    """What a relying service finds in it. Raises ValueError unless what was signed stands in it."""
     parsed = ocsp.load_der_ocsp_response(der)
+    if parsed.tbs_response_bytes != tbs or parsed.signature != signature:
+        raise ValueError("not what was signed")
     (certificate,) = parsed.certificates
     nonces = [one.value.nonce for one in parsed.extensions if isinstance(one.value, x509.OCSPNonce)]
     singles = list(parsed.responses)
     ((this_update, next_update),) = {(one.this_update_utc, one.next_update_utc) for one in singles}
-    if next_update is None:
-        raise OcspRefused("an answer without nextUpdate")
-    facts = _Facts(
-        answers=tuple(_cryptography_seen(one) for one in singles),
+    if next_update is None or len(nonces) != len(parsed.extensions):
+        raise ValueError("without nextUpdate, or with an extension too many")
+    return _Facts(
+        answers=tuple(_single_seen(one) for one in singles),
         this_update=this_update,
         next_update=next_update,
         nonce=nonces[0] if nonces else None,
         key_hash=parsed.responder_key_hash or b"",
-        certificate=certificate.public_bytes(Encoding.DER),
+        certificate=certificate,
     )
-    return facts, parsed.signature, parsed.tbs_response_bytes
 
 
-def _cryptography_seen(single: ocsp.OCSPSingleResponse) -> SingleAnswer:
+def _single_seen(single: ocsp.OCSPSingleResponse) -> SingleAnswer:
     status: Status = "good" if single.certificate_status is ocsp.OCSPCertStatus.GOOD else "unknown"
     if single.revocation_time_utc is not None:
         reason = X509Reason.UNSPECIFIED
