@@ -56,7 +56,12 @@ class Listener:
     address: TcpAddress | UnixAddress
     limits: Limits = Limits()
     access_log: bool = True
+    shortcut: Shortcut | None = None
 
+
+Shortcut = Callable[[bytes], bytes | None]
+"""Sees what arrives where a request may begin, first: what stands after status line and Date of a 200,
+or None to let HTTP take its course."""
 
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 """Frameworks and bare code write its three types down differently."""
@@ -180,8 +185,10 @@ class _Protocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._address = entry.address
         self._limits = entry.limits
+        self._shortcut = entry.shortcut
         self._received = 0
         self._in_head = True
+        self._between = True
         self._deadline: float | None = self.loop.time() + entry.limits.request_seconds
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -197,15 +204,27 @@ class _Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
+        if self._shortcut is not None and self._idle and (ready := self._shortcut(data)) is not None:
+            self._unset_keepalive_if_required()
+            self._deadline = self.loop.time() + self._limits.keep_alive_seconds
+            date = self.server_state.default_headers[0][1]
+            self.transport.write(b"HTTP/1.1 200 OK\r\ndate: %s\r\n%s" % (date, ready))
+            return
         self._received += len(data)
         super().data_received(data)
         limit = self._limits.head_bytes + (0 if self._in_head else self._limits.body_bytes)
         if self._received > limit and not self.transport.is_closing():
             self._answer(problem("too-large"))
 
+    @property
+    def _idle(self) -> bool:
+        """Whether nothing is under way: no part of a request, no answer, nor one that is left unread."""
+        done = self.cycle is None or self.cycle.response_complete
+        return done and self._between and not self.flow.write_paused
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head = True
+        self._in_head, self._between = True, False
         self._deadline = self.loop.time() + self._limits.request_seconds
 
     def on_headers_complete(self) -> None:
@@ -214,7 +233,7 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._received = 0
-        self._in_head = True
+        self._in_head = self._between = True
         self._deadline = None
         super().on_message_complete()
 

@@ -27,4 +27,4 @@ def main(settings: Settings) -> None:
         shown={"walls": standing.as_dict()},
     )
     address = TcpAddress(host=settings.server.status_host, port=settings.server.status)
-    run([Listener(app=app, address=address, access_log=False)])
+    run([Listener(app=app, address=address, access_log=False, shortcut=app.shortcut)])

@@ -35,6 +35,7 @@ from api.status.http import (
 from api.status.index import Index
 from api.status.live import Live
 from api.status.ocsp import Ocsp
+from api.status.shortcut import Shortcut
 from issuer.clock import Clock
 from issuer.registry.database import Database
 
@@ -98,6 +99,7 @@ class StatusApp:
         self._clock = clock
         self._shown = shown
         self._stop = threading.Event()
+        self.shortcut = Shortcut(index, clock)
         self._ocsp = Ocsp(config=config, index=index, live=live, issuer=certificates[AUTHORITY], clock=clock)
         self._certificates = {
             f"/pki/ca/{name}.cer": Document(

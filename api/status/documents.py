@@ -25,6 +25,7 @@ class Document:
     __slots__ = (
         "_content_type",
         "_headers",
+        "_http",
         "_last_modified",
         "_max_age",
         "_until",
@@ -51,6 +52,7 @@ class Document:
         self._until = None if next_update is None else next_update.timestamp()
         self._max_age = max_age
         self._headers: Headers | None = None
+        self._http: bytes | None = None
 
     def fresh(self, now: float) -> bool:
         return self.since <= now + _EARLY and (self._until is None or now < self._until - _MARGIN)
@@ -66,6 +68,15 @@ class Document:
         if self._headers is None:
             self._headers = self._make_headers(self._max_age)
         return self._headers
+
+    def fields_and_body(self, now: float) -> bytes:
+        """As octets, from after the status line and Date on."""
+        headers = self.headers(now)
+        if headers is not self._headers:
+            return _octets(headers, self.body)
+        if self._http is None:
+            self._http = _octets(headers, self.body)
+        return self._http
 
     def _make_headers(self, max_age: int) -> Headers:
         headers = [
@@ -99,6 +110,10 @@ class Document:
         except ValueError:
             return False
         return int(self.since) <= moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
+
+
+def _octets(headers: Headers, body: bytes) -> bytes:
+    return b"".join(b"%s: %s\r\n" % header for header in headers) + b"\r\n" + body
 
 
 def _http_date(moment: float) -> bytes:

@@ -29,12 +29,12 @@ from api.status.live import Live
 from issuer.clock import Clock
 from issuer.publisher.ocsp_request import ERROR_ANSWERS, CertId, ErrorStatus, OcspError, parse_request
 
-_PATHS: Final = ("/pki/ocsp", "/pki/ocsp/")
+POST_PATHS: Final = ("/pki/ocsp", "/pki/ocsp/")
 _GET: Final = b"/pki/ocsp/"
 _LONGEST_REMEMBERED: Final = 512
 
 _OUTCOMES = Counter("mycert_status_ocsp_answers", "OCSP answers, by where they come from.", ["outcome"])
-_AHEAD, _LIVE, _FALLBACK = (_OUTCOMES.labels(name) for name in ("ahead", "live", "ahead-instead-of-live"))
+AHEAD, _LIVE, _FALLBACK = (_OUTCOMES.labels(name) for name in ("ahead", "live", "ahead-instead-of-live"))
 
 
 class Ocsp:
@@ -51,16 +51,16 @@ class Ocsp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]
-        if method == "POST" and path in _PATHS:
+        if method == "POST" and path in POST_PATHS:
             key = await read_body(receive, self._config.largest_body)
             if key is None:
                 await refuse(send, "too-large", (b"connection", b"close"))
                 return
             asked: Headers = []
-        elif path in _PATHS:
+        elif path in POST_PATHS:
             await refuse(send, "method-not-allowed", ALLOW_POST)
             return
-        elif not path.startswith(_PATHS[1]):
+        elif not path.startswith(POST_PATHS[1]):
             await refuse(send, "not-found")
             return
         elif method in READING:
@@ -79,7 +79,7 @@ class Ocsp:
                 return
             document = answer
         else:
-            _AHEAD.inc()
+            AHEAD.inc()
         await send_document(send, document, now, asked)
 
     async def _look_up(self, key: bytes, now: float) -> Document | bytes:
@@ -100,7 +100,7 @@ class Ocsp:
             slot = self._index.slot(alone)
             if slot is not None and len(key) <= _LONGEST_REMEMBERED:
                 self._index.remember_request(key, slot)
-            _AHEAD.inc()
+            AHEAD.inc()
             return document
         if (answer := await self._live.ask(der)) is not None:
             _LIVE.inc()
