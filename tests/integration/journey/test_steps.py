@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from api.journey.tables import code_sends, journey_events, requests
 from api.journey.tokens import format_delivery_token
 from api.texts import Language
 from issuer.errors import DeliveryExpired, NotFound
@@ -208,8 +209,6 @@ def test_what_is_being_made_is_left_to_its_own_bounds(world: World) -> None:
 
 def check_purged(world: World, request_id: str) -> None:
     """Nothing is left but events, and these name no address and hold no code."""
-    from api.journey.tables import code_sends, journey_events, requests
-
     assert rows(world, requests) == []
     world.clock.pass_time(hours=1)
     world.journey.sweep()
