@@ -96,7 +96,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def headers(self) -> dict[str, str]:
-        headers = {"Cache-Control": "no-store"}
+        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
         retry_after = self.extensions.get("retry_after", _RETRY_DEFAULT.get(self.code))
         if retry_after is not None:
             headers["Retry-After"] = str(max(1, int(retry_after)))

@@ -178,6 +178,10 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
+class _Refused(Exception):
+    """Ends the parsing of a request from within; the answer is in the protocol's ``_refusal``."""
+
+
 class _Protocol(HttpToolsProtocol):
     """uvicorn's, with the peer checked first and every request bounded in bytes and seconds."""
 
@@ -185,6 +189,7 @@ class _Protocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._address = entry.address
         self._limits = entry.limits
+        self._refusal: Problem | None = None
         self._shortcut = entry.shortcut
         self._received = 0
         self._in_head = True
@@ -229,6 +234,13 @@ class _Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        # What came in one piece has been parsed before its size was looked at.
+        if (
+            len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+            > self._limits.head_bytes
+        ):
+            self._refusal = problem("too-large")
+            raise _Refused
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -243,7 +255,7 @@ class _Protocol(HttpToolsProtocol):
             self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
-        self._answer(problem("invalid-request", status=400))
+        self._answer(self._refusal or problem("invalid-request", status=400))
 
     def _answer(self, document: Problem) -> None:
         """For what never reaches an application. Half an answer is not followed by another: it ends there."""
