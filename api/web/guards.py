@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+import msgspec
 from litestar import Request
+from litestar.enums import MediaType
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.types import Guard
 
@@ -59,7 +61,8 @@ def guards(verifier: AssertionVerifier, budget: CallBudget) -> list[Guard]:
 def check_accept(connection: Connection, handler: BaseRouteHandler) -> None:
     if not isinstance(handler, HTTPRouteHandler) or handler.status_code == 204:
         return
-    offered = str(handler.media_type or JSON)
+    kind = handler.media_type or JSON
+    offered = kind.value if isinstance(kind, MediaType) else kind
     if not accepts(",".join(connection.headers.getall("accept", [])), offered):
         raise NotAcceptable("takes no " + offered)
 
@@ -83,15 +86,19 @@ async def check_body(connection: Connection, handler: BaseRouteHandler) -> None:
         raise UnsupportedMediaType("not JSON")
     body = await connection.body()
     if body:
-        check_object(body)
+        check_object(body, handler.parsed_fn_signature.parameters["data"].annotation)
 
 
-def check_object(body: bytes) -> None:
-    """One JSON object in UTF-8, no name twice in it (RFC 8259 4: what that means is nowhere said)."""
+def check_object(body: bytes, shape: Any) -> None:
+    """One JSON object in UTF-8, no name twice in it (RFC 8259 4: what that means is nowhere said).
+
+    The framework would take 1 and "true" for true, so the types are looked at here, where none is converted.
+    """
     try:
         parsed = json.loads(body.decode("utf-8"), object_pairs_hook=_without_duplicates)
-    except (ValueError, RecursionError) as error:
-        raise EdgeRefusal(f"not JSON: {type(error).__name__}") from None
+        msgspec.convert(parsed, shape, strict=True)
+    except (ValueError, RecursionError) as error:  # msgspec's refusals are ValueErrors
+        raise EdgeRefusal(f"not the documented shape: {type(error).__name__}") from None
     if not isinstance(parsed, dict):
         raise EdgeRefusal("not an object")
 
