@@ -62,8 +62,9 @@ def enter(
     os.environ.pop(SUPERVISOR, None)  # Our own children are not the supervisor's.
     os.umask(umask)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if holds_pin:
-        _prctl(_PR_SET_DUMPABLE, 0)
+    # Each holds something: a PIN, a person's assertion, for a moment a password. A core_pattern that pipes
+    # ignores the limit above; and this closes memory and ptrace to other processes of the same user.
+    _prctl(_PR_SET_DUMPABLE, 0)
     confinement = None if reach is None else _confine(reach)
     return report(process, holds_pin=holds_pin, users_missing=env.get(USERS_MISSING), confinement=confinement)
 
@@ -97,10 +98,7 @@ def report(
         users = IN_FORCE
     else:
         users = f"missing: {users_missing or f'runs as user id {os.getuid()}'}"
-    if not holds_pin:
-        dumpable = "not needed: no PIN in this process"
-    else:
-        dumpable = IN_FORCE if _prctl(_PR_GET_DUMPABLE) == 0 else "missing: the process can be dumped"
+    dumpable = IN_FORCE if _prctl(_PR_GET_DUMPABLE) == 0 else "missing: the process can be dumped"
     core_off = resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
     return Walls(
         users=users,

@@ -85,7 +85,7 @@ class Climber:
         if self.process == "status":
             attacks["read the codes' key"] = lambda: _read(layout.key("code"))
             attacks["read the journey"] = lambda: _read(layout.journey_db)
-        for victim in ("issuer", "publisher", "mailer"):
+        for victim in ("issuer", "publisher", "mailer", "supervisor"):
             attacks |= {
                 f"memory file of {victim}": lambda pid=pids[victim]: _read(Path(f"/proc/{pid}/mem")),  # type: ignore[misc]
                 f"memory call on {victim}": lambda pid=pids[victim]: _read_memory(pid),  # type: ignore[misc]
