@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from hypothesis import settings
+
 pytest_plugins = [
     "tests.fixtures.postgres",
     "tests.fixtures.publication",
@@ -10,3 +12,7 @@ pytest_plugins = [
     "tests.fixtures.relying",  # imports system, which must be registered first
     "tests.fixtures.world",
 ]
+
+# How long an example takes says more about the machine than about the code; the rest stays as it is, in CI too.
+settings.register_profile("untimed", settings(), deadline=None)
+settings.load_profile("untimed")

@@ -98,14 +98,16 @@ def test_what_is_no_secret_stays_readable(written: io.StringIO) -> None:
 
 def test_an_exception_shows_type_message_frames_and_cause_but_no_values(written: io.StringIO) -> None:
     local = "CANARY"
+    engine = sa.create_engine("sqlite://")
     try:
         try:
-            with sa.create_engine("sqlite://").connect() as connection:
+            with engine.connect() as connection:
                 connection.execute(sa.text("SELECT :x FROM nowhere"), {"x": local})
         except sa.exc.OperationalError as error:
             raise RuntimeError("lookup failed") from error
     except RuntimeError:
         logs.get_logger().exception("failed")
+    engine.dispose()
     assert "CANARY" not in written.getvalue()
     chain = lines(written)[0]["exception"]
     assert [entry["message"] for entry in chain][:2] == ["lookup failed", "no such table: nowhere"]
@@ -126,6 +128,7 @@ def test_libraries_never_follow_our_level_down(written: io.StringIO) -> None:
     engine = sa.create_engine("sqlite://")
     with engine.connect() as connection:
         connection.execute(sa.text("SELECT :x"), {"x": "CANARY"})
+    engine.dispose()
     for name in ("sqlalchemy.engine", "httpx", "httpcore.http11", "aiosmtplib"):
         logging.getLogger(name).info("CANARY")
     logging.getLogger("issuer.registry").debug("ours")
