@@ -36,6 +36,7 @@ relying_packages() {
     if lacks_command certutil; then echo libnss3-tools; fi
     if lacks_command xmlsec1; then echo xmlsec1; fi
     if lacks_command curl; then echo curl; fi
+    if lacks_command jq; then echo jq; fi
 }
 
 install_packages() {
