@@ -6,6 +6,7 @@ secrets; it holds beside the users as well. What is not listed here does not exi
 
 from __future__ import annotations
 
+import os
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from sqlalchemy.engine import make_url
 
 from api.layout import Layout
 from api.settings import Settings
+from issuer.faults import FAULTS
 from issuer.issuance.keystore import landlock
 
 _OURS: Final = ("api", "issuer", "policies", "hsm")
@@ -70,7 +72,7 @@ def reach_of(process: str, settings: Settings) -> Reach:
             read += _named(identity.jwks_file, identity.jwks_ca_file)
             if settings.portal is not None:
                 read += _named(settings.portal.client_secret_file, settings.portal.ca_file)
-            write += _database(settings.database.journey)
+            write += [*_database(settings.database.journey), *_named(os.environ.get(FAULTS))]
         case "status":
             read += [*_database(settings.database.registry), layout.pki, layout.socket("publisher").parent]
         case "mailer":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy.engine import Connection
 
 from api.journey.steps import Person, Steps
+from issuer.faults import FaultPoint, fault_point
 from issuer.registry import deliveries, stores
 from issuer.registry.stores import Store
 from policies.errors import ConfirmationMissing
@@ -48,7 +49,9 @@ class HeldStores:
         self.find(person, store_id)
         if not confirmed:
             raise ConfirmationMissing
+        fault_point(FaultPoint.DEACTIVATION_CONFIRMED)
         self._steps.issuer.deactivate(person.assertion, store_id, reason)
+        fault_point(FaultPoint.DEACTIVATION_ANSWERED)
         return self.find(person, store_id)
 
     def _held(self, connection: Connection, store: Store) -> HeldStore:

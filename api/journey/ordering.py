@@ -14,6 +14,7 @@ from api.journey.steps import Person, Steps
 from api.journey.tables import requests
 from api.problems import RemoteProblem
 from issuer.errors import CaUnavailable
+from issuer.faults import FaultPoint, fault_point
 from policies.eligibility import GateRefused
 from policies.errors import WrongState
 from policies.lifecycle import RequestEvent, RequestState
@@ -54,6 +55,7 @@ def order_store(
         if not repeated:
             _withdraw(steps, person, request, refusal)
         raise
+    fault_point(FaultPoint.STORE_ORDERED)
     with steps.database.write() as connection:
         connection.execute(
             requests.update().where(requests.c.id == request.id).values(store_id=ordered.store_id)

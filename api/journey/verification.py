@@ -22,6 +22,7 @@ from api.mail.transport import Transport
 from api.texts import Language, Texts
 from issuer.audit.events import Detail
 from issuer.clock import RandomBytes
+from issuer.faults import FaultPoint, fault_point
 from issuer.issuance.keystore.sealing import derive_recipient
 from policies.codes import check_usable
 from policies.errors import CodeInvalid, WrongState
@@ -121,6 +122,7 @@ class Verification:
             if token is not None and self._repeats(latest, recipient, digest):
                 return Accepted(request=latest, token=own_token)
             raise
+        fault_point(FaultPoint.CODE_ACCEPTED)
         return Accepted(request=order_store(self._steps, person, accepted), token=own_token)
 
     def _send_code(

@@ -18,6 +18,7 @@ from api.layout import Layout
 from api.settings import Settings
 from api.sockets import Listener, run
 from api.start.checks import reads
+from issuer import faults
 from issuer.clock import Clock, system_clock, system_random
 from issuer.identity.assertion import AssertionVerifier
 from issuer.identity.keys import provider_keys
@@ -39,6 +40,7 @@ log = logs.get_logger()
 
 def main(settings: Settings) -> None:
     """Serve until SIGTERM. Refuses to start on a key, a certificate or a profile that is not sound."""
+    faults.arm(allowed=settings.demo.enabled)
     standing = walls.enter("issuer", umask=0o002, holds_pin=True)
     logs.configure("issuer", level=settings.server.log_level)
     log.info("walls", **standing.as_dict())

@@ -14,6 +14,7 @@ from api.layout import Layout
 from api.settings import Settings
 from api.sockets import Listener, run
 from api.start.checks import reads
+from issuer import faults
 from issuer.clock import system_clock
 from issuer.issuance.keys import public_key
 from issuer.publisher.loop import Publisher
@@ -25,6 +26,7 @@ from issuer.tokens import Token
 
 def main(settings: Settings) -> None:
     """Publish until SIGTERM. Refuses to start on a key or certificate that is not sound."""
+    faults.arm(allowed=settings.demo.enabled)
     standing = walls.enter("publisher", umask=0o002, holds_pin=True)
     logs.configure("publisher", level=settings.server.log_level)
     logs.get_logger().info("walls", **standing.as_dict())

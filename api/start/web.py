@@ -32,6 +32,7 @@ from api.web.budget import CallBudget
 from api.web.forward import ForwardStatus
 from api.web.headers import ProtectiveHeaders
 from api.web.waiting import Settlements
+from issuer import faults
 from issuer.clock import system_clock, system_random
 from issuer.identity.assertion import AssertionVerifier
 from issuer.identity.keys import provider_keys
@@ -43,6 +44,7 @@ log = logs.get_logger()
 
 def main(settings: Settings) -> None:
     """Serve until SIGTERM."""
+    faults.arm(allowed=settings.demo.enabled)
     standing = walls.enter("web", reach=reach_of("web", settings))
     logs.configure("web", level=settings.server.log_level)
     log.info("walls", **standing.as_dict())

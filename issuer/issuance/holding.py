@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from issuer.audit.events import record
 from issuer.clock import Clock
 from issuer.errors import DeliveryExpired, DeliveryTokenInvalid, NotFound
+from issuer.faults import FaultPoint, fault_point
 from issuer.identity.identity import Identity
 from issuer.issuance.ending import end_store
 from issuer.registry import deliveries, orders, stores
@@ -134,7 +135,10 @@ class Holdings:
             if store.status not in (StoreStatus.ACTIVE, StoreStatus.RETIRING):
                 raise AlreadyDeactivated
             end_store(connection, store, StoreEvent.DEACTIVATE, reason, actor="holder", now=self._clock())
-            return stores.find(connection, store_id)
+            fault_point(FaultPoint.STORE_ENDING)
+            ended = stores.find(connection, store_id)
+        fault_point(FaultPoint.STORE_ENDED)
+        return ended
 
     @staticmethod
     def _store_of(identity: Identity, store: Store | None) -> Store:

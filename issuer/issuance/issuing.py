@@ -24,6 +24,7 @@ from hsm import HsmError
 from issuer.audit.events import record
 from issuer.clock import Clock, RandomBytes
 from issuer.errors import CaUnavailable, IssuerError, Overloaded
+from issuer.faults import FaultPoint, fault_point
 from issuer.identity.identity import Identity
 from issuer.issuance.activation import Made, activate
 from issuer.issuance.authority import Authority
@@ -173,6 +174,8 @@ class Issuance:
                     "authenticated_at": identity.authenticated_at.isoformat(),
                 },
             )
+            fault_point(FaultPoint.ORDER_CLAIMING)
+        fault_point(FaultPoint.ORDER_CLAIMED)
         return store, True
 
     def _take_in_hand(self, store_id: str) -> None:
@@ -218,6 +221,7 @@ class Issuance:
     def _issue(self, store: Store, bound: datetime) -> None:
         if self._clock() >= bound:
             raise WrongState("waited past its bound")
+        fault_point(FaultPoint.GENERATION_BEGUN)
         order = KeystoreOrder(
             key_type=self._key_type,
             recipient=store.recipient,
@@ -227,6 +231,7 @@ class Issuance:
             chain=[self._authority.certificate_der],
         )
         with self._workshop.open(order) as job:
+            fault_point(FaultPoint.KEY_MADE)
             now = self._clock()
             template = self._maker.make(
                 Subject(
@@ -239,6 +244,7 @@ class Issuance:
                 job.public_key,
                 now,
             )
+            fault_point(FaultPoint.CERTIFICATE_LINTED)
             serial = template.serial_number
             with self._database.write() as connection:
                 orders.prepare(
@@ -252,8 +258,12 @@ class Issuance:
                     not_after=template.not_after,
                     now=now,
                 )
+                fault_point(FaultPoint.INTENT_WRITING)
+            fault_point(FaultPoint.INTENT_WRITTEN)
             certificate = self._authority.sign(template)
+            fault_point(FaultPoint.CERTIFICATE_SIGNED)
             sealed = job.finish(certificate)
+        fault_point(FaultPoint.STORE_SEALED)
         made = Made(
             serial=serial,
             certificate=certificate,
@@ -265,9 +275,11 @@ class Issuance:
             now = self._clock()
             deadline = now + timedelta(seconds=self._config.delivery)
             activate(connection, store, made, self._renewal, deadline=deadline, now=now)
+            fault_point(FaultPoint.STORE_ACTIVATING)
             # Last, so that nothing but the commit comes after it: web gives up some seconds later.
             if self._clock() >= bound:
                 raise WrongState("ended after its bound")
+        fault_point(FaultPoint.STORE_ACTIVATED)
 
     def _give_up(self, store: Store) -> None:
         """Leave nothing half-made; where the database is gone too, the reaper does it later."""

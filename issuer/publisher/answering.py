@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from issuer.clock import Clock
+from issuer.faults import FaultPoint, fault_point
 from issuer.issuance.errors import OcspRefused
 from issuer.publisher.config import PublisherConfig
 from issuer.publisher.metrics import ANSWERS, ANSWERS_NEXT_UPDATE
@@ -129,8 +130,10 @@ class Answering:
                 refused = error
         if fresh:
             # A subject that was revoked since it was read gets no good answer here.
+            fault_point(FaultPoint.ANSWERS_SIGNED)
             with self._database.write() as connection:
                 answers.replace(connection, self._authority, fresh)
+            fault_point(FaultPoint.ANSWERS_STORED)
             for one in fresh:
                 ANSWERS.labels(one.status).inc()
         if refused is not None:

@@ -16,6 +16,7 @@ from hsm import HsmError
 from issuer.audit.events import record
 from issuer.clock import Clock
 from issuer.errors import CaUnavailable, NotFound
+from issuer.faults import FaultPoint, fault_point
 from issuer.issuance.authority import Authority
 from issuer.issuance.crl import build_crl
 from issuer.publisher.config import PublisherConfig
@@ -92,6 +93,7 @@ class CrlIssuer:
                 entries=len(content.entries),
                 covers=content.covers,
             )
+        fault_point(FaultPoint.CRL_NUMBERED)
         try:
             crl = build_crl(
                 self._authority,
@@ -102,6 +104,7 @@ class CrlIssuer:
             )
         except HsmError as error:
             raise CaUnavailable(str(error)) from error
+        fault_point(FaultPoint.CRL_SIGNED)
         with self._database.write() as connection:
             crls.publish(connection, name, number, crl)
             record(
@@ -113,5 +116,6 @@ class CrlIssuer:
                 object_id=f"{name}/{number}",
                 details={"entries": len(content.entries), "covers": content.covers, "reason": reason},
             )
+        fault_point(FaultPoint.CRL_STORED)
         log.info("crl-published", authority=name, number=number, entries=len(content.entries), why=reason)
         return number

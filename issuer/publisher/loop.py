@@ -15,6 +15,7 @@ from collections.abc import Callable
 import structlog
 
 from issuer.clock import Clock
+from issuer.faults import FaultPoint, fault_point
 from issuer.publisher.answering import Answering
 from issuer.publisher.config import PublisherConfig
 from issuer.publisher.crl_issuer import why_due
@@ -121,7 +122,9 @@ class Publisher:
         """Ask the issuer for a CRL where one is due; raises IssuerError."""
         name = self._signer.authority
         if self._crl_due() is not None:
+            fault_point(FaultPoint.CRL_DUE)
             self._door.issue_crl(name)
+            fault_point(FaultPoint.CRL_PUBLISHED)
             if (why := self._crl_due()) is not None:
                 log.info("crl-due-again", authority=name, why=why)
 
