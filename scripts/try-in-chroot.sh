@@ -64,9 +64,6 @@ trap 'exit 143' TERM INT HUP
 chmod 755 "$copy"
 cp -a --reflink=auto "$pristine/." "$copy/"
 copy_configuration "$copy"
-# As in any container: packages are installed, their services are not started.
-printf '#!/bin/sh\nexit 101\n' > "$copy/usr/sbin/policy-rc.d"
-chmod 755 "$copy/usr/sbin/policy-rc.d"
 # A name that no file can hold already: the tests look for the checkout's path in its files.
 place=/srv/$(basename "$copy")
 git clone -q --no-hardlinks "$root" "$copy$place"
@@ -105,6 +102,8 @@ else
     read -r -a missing <<< "$(sed -n 's/.*: apt-get install //p' "$said")"
     [ ${#missing[@]} -gt 0 ] || fail "it named no packages"
     echo "== as root: apt-get install ${missing[*]}"
+    printf '#!/bin/sh\nexit 101\n' > "$copy/usr/sbin/policy-rc.d"
+    chmod 755 "$copy/usr/sbin/policy-rc.d"
     inside sh -c 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@"' \
         install "${missing[@]}" > /dev/null
     echo "== as that user: make $*"

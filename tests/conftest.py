@@ -13,6 +13,6 @@ pytest_plugins = [
     "tests.fixtures.world",
 ]
 
-# How long an example takes says more about the machine than about the code; the rest stays as it is, in CI too.
+# How long an example takes says more about the machine than about the code; the rest stays as it was.
 settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")
