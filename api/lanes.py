@@ -30,15 +30,16 @@ class Lane:
         """Raises Overloaded where the call has not begun in time; what has begun is waited for."""
         context = contextvars.copy_context()
         work = self._threads.submit(context.run, functools.partial(call, *args, **kwargs))
+        outcome = asyncio.wrap_future(work)
         try:
-            _, waiting = await asyncio.wait({asyncio.wrap_future(work)}, timeout=self._patience)
+            _, waiting = await asyncio.wait({outcome}, timeout=self._patience)
         except asyncio.CancelledError:
             work.cancel()
             raise
         # A call that runs already cannot be cancelled: its caller gets its answer.
         if waiting and work.cancel():
             raise Overloaded(f"no thread of {self.name} came free in {self._patience} s")
-        return await asyncio.wrap_future(work)
+        return await outcome
 
     def handler(self, call: Callable[_P, _R]) -> Callable[_P, Awaitable[_R]]:
         """A blocking function as a handler that runs in this lane."""
