@@ -109,6 +109,7 @@ class RequestOut(Out, frozen=True, kw_only=True):
     code_expires_at: datetime | None
     attempts_left: int | None
     store_id: _Uuid | None
+    renews: _Uuid | None
     deadline: datetime | None
     created_at: datetime
     allowed_actions: list[str]
@@ -163,6 +164,7 @@ def request_out(request: JourneyRequest) -> RequestOut:
         code_expires_at=request.code_expires_at if awaiting else None,
         attempts_left=request.attempts_left if awaiting else None,
         store_id=request.store_id,
+        renews=request.renews,
         deadline=request.deadline if request.unfinished else None,
         created_at=request.created_at,
         allowed_actions=list(allowed_actions(request.state)),

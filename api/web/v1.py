@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Final
 
 from litestar import HttpMethod, Response, Router, delete, get, post, put, route
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, PathParameter
 from litestar.status_codes import (
     HTTP_200_OK,
     HTTP_201_CREATED,
@@ -59,19 +59,19 @@ MAILING: Final = Lane("mailing", threads=12, patience=5.0)
 
 PKCS12: Final = "application/x-pkcs12"
 
-Id = Annotated[str, Parameter(schema_extra={"format": "uuid", "pattern": ID_PATTERN})]
+Id = Annotated[str, PathParameter(schema_extra={"format": "uuid", "pattern": ID_PATTERN})]
 TokenHeader = Annotated[
     str | None,
-    Parameter(
-        header="Delivery-Token",
+    HeaderParameter(
+        name="Delivery-Token",
         description="base64url of 32 random bytes: one's own, or what the verification answered",
         required=False,
     ),
 ]
 IdempotencyKey = Annotated[
     str | None,
-    Parameter(
-        header="Idempotency-Key",
+    HeaderParameter(
+        name="Idempotency-Key",
         description="Repeating a start under the same key answers with the same request.",
         required=False,
         pattern=IDEMPOTENCY_KEY_PATTERN,
@@ -79,8 +79,8 @@ IdempotencyKey = Annotated[
 ]
 Prefer = Annotated[
     str | None,
-    Parameter(
-        header="Prefer",
+    HeaderParameter(
+        name="Prefer",
         description="`wait=N` (RFC 7240): answer when the store is made, or after N seconds (at most 30).",
         required=False,
     ),
@@ -158,6 +158,26 @@ def deactivate(
     """End a store for good."""
     held = held_stores.deactivate(fresh, store_id, data.reason, confirmed=data.confirm)
     return store_out(held, clock())
+
+
+@post(
+    "/stores/{store_id:str}/renewal",
+    status_code=HTTP_201_CREATED,
+    opt=may(
+        *_GATES,
+        *("already-deactivated", "renewal-too-early", "active-store-exists", "wrong-state", "ca-unavailable"),
+    ),
+)
+@ISSUING.handler
+def renew(
+    person: Person,
+    store_id: Id,
+    journey: Journey,
+    data: StartIn | None = None,
+    idempotency_key: IdempotencyKey = None,
+) -> RequestOut:
+    """Ask for the successor of an active store, which makes way when that is active."""
+    return request_out(journey.renew(person, store_id, idempotency_key))
 
 
 @post("/requests", status_code=HTTP_201_CREATED, opt=may(*_GATES, "active-store-exists", "ca-unavailable"))
@@ -325,6 +345,7 @@ def router(guards: Sequence[Guard]) -> Router:
             list_stores,
             show_store,
             deactivate,
+            renew,
             start,
             current,
             methods_of_request,
