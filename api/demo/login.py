@@ -21,7 +21,7 @@ from litestar.response import Redirect
 
 from api.demo.config import DemoConfig
 from api.demo.idp import ALGORITHM, SimulatedProvider, jwks_path
-from api.demo.people import PEOPLE
+from api.demo.people import PEOPLE, Person
 from issuer.clock import Clock, RandomBytes
 from issuer.identity import IdentityConfig
 
@@ -32,7 +32,7 @@ _NOTICE = "SIMULATED identity provider of the myCert demo. It proves nobody's id
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Grant:
-    person: str
+    person: Person
     auth_age: int
     nonce: str
     redirect_uri: str
@@ -85,13 +85,20 @@ class LoginPages:
 
     def choose(self, query: dict[str, str]) -> str:
         self._check(query)
-        return self._page.render(people=PEOPLE, query=query, again=query.get("prompt") == "login")
+        return self._page.render(
+            people=PEOPLE,
+            other=Person(),
+            fields=Person.__dataclass_fields__,
+            query=query,
+            again=query.get("prompt") == "login",
+        )
 
     def grant(self, form: dict[str, str]) -> str:
         """Where the browser goes with its code."""
         self._check(form)
-        if form.get("person") not in PEOPLE:
-            raise HTTPException(status_code=400)
+        person = PEOPLE.get(form.get("person", "")) or Person(
+            **{name: form.get(name, "") for name in Person.__dataclass_fields__}
+        )
         code = self._random(24).hex()
         age = form.get("auth_age", "0")
         now = self._clock()
@@ -100,7 +107,7 @@ class LoginPages:
             if len(self._grants) >= _MOST_CODES:
                 raise HTTPException(status_code=503)
             self._grants[code] = _Grant(
-                person=form["person"],
+                person=person,
                 auth_age=int(age) if age.isdigit() and len(age) < 7 else 0,
                 nonce=form.get("nonce", ""),
                 redirect_uri=form["redirect_uri"],
@@ -124,7 +131,7 @@ class LoginPages:
             or not hmac.compare_digest(challenge, grant.challenge.encode())
         ):
             raise _Refused
-        token = self._provider.mint(PEOPLE[grant.person], auth_age=grant.auth_age, nonce=grant.nonce)
+        token = self._provider.mint(grant.person, auth_age=grant.auth_age, nonce=grant.nonce)
         return {"access_token": self._random(16).hex(), "token_type": "Bearer", "id_token": token}
 
     def after_logout(self, query: dict[str, str]) -> str:

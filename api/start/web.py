@@ -103,7 +103,7 @@ def main(settings: Settings) -> None:
         },
         shown={"walls": standing.as_dict()},
         more=[portal_router(desk), kiosk_router(desk), backchannel_router(desk)] if desk else [],
-        also_answers={404: not_found_pages(desk)} if desk else {},
+        also_answers=dict.fromkeys((404, 405), not_found_pages(desk)) if desk else {},
     )
     stop = threading.Event()
     sweeper = threading.Thread(
