@@ -13,7 +13,7 @@ import click
 
 from api import logs
 from api.accounts import Account, Users, settle_users
-from api.cli.output import settings
+from api.cli.output import answer, settings
 from api.home_lock import AlreadyRunning
 from api.layout import Layout
 from api.processes import Process, ProcessFailed, Readiness, Supervisor
@@ -128,7 +128,33 @@ def _command(name: str, what: str, module: str, attribute: str) -> click.Command
 web = _command("web", "Serve portal and API.", "api.start.web", "main")
 issuer = _command("issuer", "Serve the issuer's sockets; it alone signs.", "api.start.issuer", "main")
 publisher = _command("publisher", "Publish CRLs and OCSP answers.", "api.start.publisher", "main")
-status = _command("status", "Serve CRLs and OCSP answers.", "api.start.status", "main")
 mailer = _command("mailer", "Send what is in the outbox.", "api.start.mailer", "main")
 idp = _command("idp", "The demo's SIMULATED identity provider.", "api.start.demo", "run_idp")
 mailbox = _command("mailbox", "The demo's mail catcher.", "api.start.demo", "run_mailbox")
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def status(context: click.Context) -> None:
+    """Serve CRLs and OCSP answers."""
+    if context.invoked_subcommand is None:
+        from api.start import status as start
+
+        start.main(settings(context, "status"))
+
+
+@status.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--follow", is_flag=True, help="Stay, and write what changes until SIGTERM or SIGINT.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done.")
+@click.pass_context
+def publish(context: click.Context, folder: Path, follow: bool, dry_run: bool) -> None:
+    """Lay out CRLs, CA certificates and OCSP answers as files for a web server."""
+    from api.start import status as start
+
+    configured = settings(context, "status")
+    if not dry_run:
+        logs.configure("status-files", level=configured.server.log_level)
+        start.publish(configured, folder, until_told=follow)
+    said = "would be" if dry_run else "is"
+    answer(context, {"folder": str(folder), "dry_run": dry_run}, f"everything {said} laid out below {folder}")

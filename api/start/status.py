@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from pathlib import Path
+
 from api import logs, walls
 from api.layout import Layout
 from api.reach import reach_of
 from api.settings import Settings
 from api.sockets import Listener, TcpAddress, run
-from api.status.app import build_status_app
+from api.status.app import build_files, build_status_app
 from issuer.clock import system_clock
 from issuer.registry.database import Database
 
@@ -28,3 +32,19 @@ def main(settings: Settings) -> None:
     )
     address = TcpAddress(host=settings.server.status_host, port=settings.server.status)
     run([Listener(app=app, address=address, access_log=False, shortcut=app.shortcut)])
+
+
+def publish(settings: Settings, folder: Path, *, until_told: bool) -> None:
+    """Lay everything out as files, once, or until SIGTERM or SIGINT."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    database = Database(settings.database.registry, channel="registry", read_only=True, pool_size=2)
+    pki = Layout(settings.home_path).pki
+    try:
+        follower = build_files(folder, config=settings.status, database=database, pki=pki, clock=system_clock)
+        follower.look()
+        if until_told:
+            follower.run(stop)
+    finally:
+        database.close()

@@ -21,6 +21,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api.status.config import StatusConfig
 from api.status.documents import CERTIFICATE, Document
+from api.status.files import Files
 from api.status.follower import Follower
 from api.status.http import (
     ALLOW_READING,
@@ -54,27 +55,44 @@ def build_status_app(
     monotonic: Callable[[], float] = time.monotonic,
 ) -> StatusApp:
     """``database`` read-only; ``pki`` holds root.cer, issuing.cer, root.crl. Raises OSError, ValueError."""
-    index = Index(config, monotonic)
-    certificates = {
-        name: x509.load_der_x509_certificate((pki / f"{name}.cer").read_bytes())
-        for name in ("root", AUTHORITY)
-    }
-    follower = Follower(
-        database=database,
-        index=index,
-        config=config,
-        clock=clock,
-        authority=AUTHORITY,
-        root_crl=pki / "root.crl",
-    )
+    index, certificates = Index(config, monotonic), read_certificates(pki)
     return StatusApp(
         config=config,
         index=index,
-        follower=follower,
+        follower=follow(index, config=config, database=database, pki=pki, clock=clock),
         live=Live(str(publisher_socket), config),
         certificates=certificates,
         clock=clock,
         shown=shown or {},
+    )
+
+
+def build_files(
+    folder: Path, *, config: StatusConfig, database: Database, pki: Path, clock: Clock
+) -> Follower:
+    """Its ``look`` writes what is new below ``folder``; ``run`` does so again and again. Raises OSError."""
+    certificates = read_certificates(pki)
+    files = Files(folder, certificates, certificates[AUTHORITY])
+    return follow(files, config=config, database=database, pki=pki, clock=clock)
+
+
+def read_certificates(pki: Path) -> dict[str, x509.Certificate]:
+    return {
+        name: x509.load_der_x509_certificate((pki / f"{name}.cer").read_bytes())
+        for name in ("root", AUTHORITY)
+    }
+
+
+def follow(
+    kept: Index | Files, *, config: StatusConfig, database: Database, pki: Path, clock: Clock
+) -> Follower:
+    return Follower(
+        database=database,
+        kept=kept,
+        config=config,
+        clock=clock,
+        authority=AUTHORITY,
+        root_crl=pki / "root.crl",
     )
 
 

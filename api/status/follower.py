@@ -1,4 +1,4 @@
-"""Keeps the index at what the registry says: woken by every commit, and looking once a second anyway."""
+"""Keeps index or files at what the registry says: woken by every commit, and looking once a second anyway."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from cryptography import x509
 from api.logs import get_logger
 from api.status.config import StatusConfig
 from api.status.documents import CRL, Document
+from api.status.files import Files
 from api.status.index import Index
 from issuer.clock import Clock
 from issuer.registry import answers, crls, status
@@ -35,14 +36,14 @@ class Follower:
         self,
         *,
         database: Database,
-        index: Index,
+        kept: Index | Files,
         config: StatusConfig,
         clock: Clock,
         authority: str,
         root_crl: Path,
     ) -> None:
         self._database = database
-        self._index = index
+        self._kept = kept
         self._config = config
         self._clock = clock
         self._authority = authority
@@ -75,7 +76,7 @@ class Follower:
         try:
             self._look()
         except RegistryWentBack:
-            self._index.lost()
+            self._kept.lost()
             raise
 
     def _look(self) -> None:
@@ -87,20 +88,20 @@ class Follower:
                 raise RegistryWentBack(f"batch {batch} after {self._batch}")
             if batch > self._batch:
                 for answer in answers.after_batch(connection, self._authority, self._batch):
-                    self._index.put(answer)
+                    self._kept.put(answer)
                 self._batch = batch
             # Once more, for what was committed while the answers were read.
             self._take_revocations(connection)
             self._take_crl(connection)
-        self._index.followed()
+        self._kept.followed()
         now = self._clock().timestamp()
         if now >= self._forget_after:
             self._forget_after = now + _FORGET_EVERY
-            self._index.forget_ended(now)
+            self._kept.forget_ended(now)
 
     def _take_revocations(self, connection: sa.Connection) -> None:
         fresh = status.revoked_after(connection, self._revoked_through)
-        self._index.revoke(int(serial, 16) for _, name, serial in fresh if name == self._authority)
+        self._kept.revoke(int(serial, 16) for _, name, serial in fresh if name == self._authority)
         if fresh:
             self._revoked_through = fresh[-1][0]
 
@@ -113,13 +114,14 @@ class Follower:
         body = crls.read(connection, self._authority, current.number)
         if body is None:
             return  # A newer one took its place meanwhile, and its commit wakes us.
-        self._index.crls[self._authority] = Document(
+        crl = Document(
             body,
             content_type=CRL,
             this_update=current.this_update,
             next_update=current.next_update,
             max_age=self._config.max_age,
         )
+        self._kept.put_crl(self._authority, crl)
         self._crl_number = current.number
 
     def _read_root_crl(self) -> None:
@@ -135,11 +137,12 @@ class Follower:
                 self._root_crl_at = 0
                 log.warning("root-crl-not-read", cause=f"{type(error).__name__}: {error}")
             return
-        self._index.crls["root"] = Document(
+        crl = Document(
             body,
             content_type=CRL,
             this_update=parsed.last_update_utc,
             next_update=parsed.next_update_utc,
             max_age=self._config.max_age,
         )
+        self._kept.put_crl("root", crl)
         self._root_crl_at = changed_at

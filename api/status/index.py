@@ -64,6 +64,9 @@ class Index:
     def lost(self) -> None:
         self._followed_at = None
 
+    def put_crl(self, name: str, crl: Document) -> None:
+        self.crls[name] = crl
+
     def revoke(self, serials: Iterable[int]) -> None:
         for serial in serials:
             self._revoked.add(serial)

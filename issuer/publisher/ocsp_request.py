@@ -10,6 +10,7 @@ from asn1crypto import keys as asn1_keys
 from asn1crypto import ocsp as asn1_ocsp
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 
@@ -20,7 +21,10 @@ MAX_REQUESTS: Final = 32
 MAX_NONCE: Final = 128
 """RFC 9654 2.1: 1 to 128 octets; anything else is a malformed request."""
 
-_LENGTHS: Final[dict[HashName, int]] = {"sha1": 20, "sha256": 32}
+_HASHES: Final[dict[HashName, hashes.SHA1 | hashes.SHA256]] = {
+    "sha1": hashes.SHA1(),  # noqa: S303 - CertIDs are not signatures
+    "sha256": hashes.SHA256(),
+}
 _HASH_NAMES: Final[dict[str, HashName]] = {"sha1": "sha1", "sha256": "sha256"}
 
 _STATUSES: Final[dict[ErrorStatus, ocsp.OCSPResponseStatus]] = {
@@ -73,6 +77,14 @@ class CertId:
     def issuer(self) -> tuple[HashName, bytes, bytes]:
         """The same for all certificates of one authority: compare it with that of ``CertId.of``."""
         return self.hash_name, self.issuer_name_hash, self.issuer_key_hash
+
+    @property
+    def request(self) -> bytes:
+        """DER of the plainest request that asks for it: no extension, as RFC 9919 3.1 wants."""
+        builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(
+            self.issuer_name_hash, self.issuer_key_hash, self.serial, _HASHES[self.hash_name]
+        )
+        return builder.build().public_bytes(Encoding.DER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +162,7 @@ def _cert_id(hash_name: str, name_hash: bytes, key_hash: bytes, serial: int) -> 
     name = _HASH_NAMES.get(hash_name)
     if name is None:
         raise OcspError("unauthorized", f"CertID in {hash_name}")
-    if {len(name_hash), len(key_hash)} != {_LENGTHS[name]}:
+    if {len(name_hash), len(key_hash)} != {_HASHES[name].digest_size}:
         raise OcspError("malformedRequest", f"CertID with hashes that are not {name}")
     return CertId(hash_name=name, issuer_name_hash=name_hash, issuer_key_hash=key_hash, serial=serial)
 
