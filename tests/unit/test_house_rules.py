@@ -34,10 +34,10 @@ def tracked_files() -> tuple[Path, ...]:
     return tuple(path for path in files if path.is_file())
 
 
-def modules() -> dict[str, ast.Module]:
+def modules(folders: tuple[str, ...] = PACKAGES) -> dict[str, ast.Module]:
     names = {str(path.relative_to(ROOT)): path for path in tracked_files() if path.suffix == ".py"}
     return {
-        name: ast.parse(path.read_bytes(), name) for name, path in names.items() if name.startswith(PACKAGES)
+        name: ast.parse(path.read_bytes(), name) for name, path in names.items() if name.startswith(folders)
     }
 
 
@@ -93,23 +93,26 @@ def test_the_keystore_template_loads_neither_token_nor_database() -> None:
 
 
 def test_what_is_imported_is_declared() -> None:
-    declared = {
-        re.split(r"[^\w-]", line)[0]
-        for line in (ROOT / "requirements/runtime.in").read_text().splitlines()
-        if line and not line.startswith("#")
-    }
-    foreign = {
-        top
-        for module in modules().values()
+    runtime = declared("runtime.in")
+    assert undeclared(PACKAGES, runtime) == set()
+    assert undeclared(("tests/",), runtime | declared("dev.in")) == set()
+
+
+def declared(name: str) -> set[str]:
+    lines = (ROOT / "requirements" / name).read_text().splitlines()
+    return {re.split(r"[^\w-]", line)[0] for line in lines if line and not line.startswith(("#", "-"))}
+
+
+def undeclared(folders: tuple[str, ...], allowed: set[str]) -> set[str]:
+    tops = {
+        name.split(".")[0]
+        for module in modules(folders).values()
         for node in ast.walk(module)
         for name in imported(node)
-        if (top := name.split(".")[0]) not in sys.stdlib_module_names and f"{top}/" not in PACKAGES
     }
+    foreign = {top for top in tops - set(sys.stdlib_module_names) if f"{top}/" not in (*PACKAGES, "tests/")}
     distributions = importlib.metadata.packages_distributions()
-    undeclared = {
-        top for top in foreign if not declared & {normal(one) for one in distributions.get(top, ())}
-    }
-    assert undeclared == set()
+    return {top for top in foreign if not allowed & {normal(one) for one in distributions.get(top, ())}}
 
 
 def imported(node: ast.AST) -> list[str]:
