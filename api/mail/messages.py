@@ -21,6 +21,7 @@ import msgspec
 
 from api.mail.address import EmailAddress, parse_address
 from api.mail.errors import AddressRefused, NoticeUnwritable
+from api.mail.html import html_letter
 from api.mail.texts import Catalogue, catalogue
 from issuer.registry.outbox import OutboxEntry
 from policies.codes import CODE_DIGITS
@@ -119,6 +120,11 @@ def _write(
     message["X-MyCert-Event"] = event
     # Quoted-printable keeps a letter readable, and its code findable, in the raw file.
     message.set_content(f"{body.strip()}\n\n-- \n{texts.signature.strip()}\n", cte="quoted-printable")
+    message.add_alternative(
+        html_letter(language, subject, body, texts.signature), subtype="html", cte="quoted-printable"
+    )
+    # Of the letter, for otherwise each writing of the same one would differ.
+    message.set_boundary(_digest(f"boundary:{key}"))
     return message
 
 

@@ -20,6 +20,7 @@ from issuer.issuance.activation import end_retirement
 from issuer.issuance.config import IssuanceConfig
 from issuer.issuance.ending import end_store
 from issuer.issuance.issuing import Issuance
+from issuer.issuance.reminders import Reminders
 from issuer.registry import deliveries, outbox, stores
 from issuer.registry.database import Database
 from issuer.registry.stores import Store
@@ -39,6 +40,7 @@ class Reaper:
         self._issuance = issuance
         self._config = config
         self._clock = clock
+        self._reminders = Reminders(database, clock)
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop``. The first round at once: it ends what the previous run left behind."""
@@ -62,6 +64,7 @@ class Reaper:
         self._each(late, self._close)
         self._each(retired, self._end_retirement)
         self._each(expired, self._expire)
+        self._reminders.round()
 
     def _each(self, items: Sequence[_Item], act: Callable[[_Item], None]) -> None:
         for item in items:

@@ -10,6 +10,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from issuer.registry.database import insert_unless_conflict
 from issuer.registry.tables import outbox
 
 
@@ -48,6 +49,38 @@ def enqueue(
             attempts=0,
         )
     )
+
+
+def enqueue_reminder(
+    connection: Connection,
+    *,
+    reminder: int,
+    address: str,
+    language: str,
+    parameters: Mapping[str, str],
+    store_id: str,
+    now: datetime,
+) -> bool:
+    """False where this store has had this one: the unique index decides, not the caller's memory."""
+    return insert_unless_conflict(
+        connection,
+        outbox,
+        id=str(uuid.uuid4()),
+        event="expiring",
+        address=address,
+        language=language,
+        parameters=dict(parameters),
+        store_id=store_id,
+        created_at=now,
+        due_at=now,
+        attempts=0,
+        reminder=reminder,
+    )
+
+
+def has_reminder(reminder: int) -> sa.Select[tuple[str]]:
+    """The stores that have had it."""
+    return sa.select(outbox.c.store_id).where(outbox.c.event == "expiring", outbox.c.reminder == reminder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -152,6 +152,19 @@ def retired(connection: Connection, now: datetime) -> list[Store]:
     return [_store(row) for row in connection.execute(query)]
 
 
+def expiring(
+    connection: Connection, after: datetime, until: datetime, *, unless: sa.Select[tuple[str]]
+) -> list[Store]:
+    """Active stores that expire in that time, but for those named by ``unless``."""
+    query = sa.select(*_COLUMNS).where(
+        stores.c.status == StoreStatus.ACTIVE,
+        stores.c.not_after > after,
+        stores.c.not_after <= until,
+        stores.c.id.not_in(unless),
+    )
+    return [_store(row) for row in connection.execute(query)]
+
+
 def past_expiry(connection: Connection, now: datetime) -> list[Store]:
     query = sa.select(*_COLUMNS).where(
         stores.c.status.in_(statuses_before(StoreEvent.LAPSE)), stores.c.not_after < now

@@ -197,4 +197,6 @@ outbox = sa.Table(
     sa.Column("sent_at", UtcDateTime),
     sa.Column("refused_at", UtcDateTime),
     sa.Column("last_error", sa.Text),
+    sa.Column("reminder", sa.Integer),  # days before expiry; empty for what is no reminder
+    sa.Index("uq_outbox_reminder", "store_id", "event", "reminder", unique=True),
 )

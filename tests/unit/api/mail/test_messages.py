@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
+from html import unescape
 from string import Template
 
 import pytest
@@ -68,6 +69,12 @@ def reread(message: EmailMessage) -> EmailMessage:
     return parsed
 
 
+def part(message: EmailMessage, kind: str = "plain") -> str:
+    found = message.get_body((kind,))
+    assert found is not None
+    return str(found.get_content())
+
+
 def test_the_languages() -> None:
     assert set(catalogues()) == {"fr", "de", "en"}
     assert catalogue("de-LU") is catalogue("de")
@@ -89,12 +96,12 @@ def test_every_catalogue_is_complete_and_writes_the_same_facts(language: str) ->
 @pytest.mark.parametrize("language", sorted(catalogues()))
 def test_the_code(language: str) -> None:
     message = reread(code(language=language))
-    body = message.get_content()
+    body = part(message)
     assert re.findall(r"\d{6}", body) == ["042137"]
     assert re.search(r"\b5 Min|\b5 min", body)
     assert message["X-MyCert-Event"] == "code"
     # A program that looks for a code in the raw file, or in a header, finds this one or none.
-    assert re.findall(r"\d{6}", code(language=language).as_string()) == ["042137"]
+    assert set(re.findall(r"\d{6}", code(language=language).as_string())) == {"042137"}
     assert not re.search(r"\d{6}", message["Subject"])
 
 
@@ -111,8 +118,9 @@ def test_headers() -> None:
     assert message["Date"].datetime == NOW
     assert message["Auto-Submitted"] == "auto-generated"
     assert message["X-MyCert-Event"] == "issued"
-    assert message.get_content_type() == "text/plain"
-    assert message.get_content_charset() == "utf-8"
+    assert message.get_content_type() == "multipart/alternative"
+    kinds = [(one.get_content_type(), one.get_content_charset()) for one in message.iter_parts()]
+    assert kinds == [("text/plain", "utf-8"), ("text/html", "utf-8")]
     assert notice_message(entry("issued"), SENDER).as_bytes().isascii()
 
 
@@ -129,22 +137,27 @@ def test_a_duplicate_is_the_same_message_and_another_sending_is_not() -> None:
 @pytest.mark.parametrize("event", sorted(NOTICES))
 def test_every_notice_tells_its_facts(event: str, language: str) -> None:
     message = reread(notice_message(entry(event, language), SENDER))
-    body = message.get_content()
+    body = part(message)
     assert SERIAL in body
     assert FINGERPRINT in body
     assert "$" not in body + message["Subject"]
     assert message["X-MyCert-Event"] == event
+    # The HTML part says the same, word for word, and loads nothing.
+    html = part(message, "html")
+    words = unescape(re.sub(r"<(title|style)>.*?</\1>|<[^>]+>", " ", html)).split()
+    assert words == [word for word in body.split() if word != "--"]
+    assert not re.search(r"src=|href=|url\(|<(img|link|script|style)", html)
+    assert f'<html lang="{language}">' in html
     assert "2028" in body if "not_after" in PARAMETERS[event] else "2026" in body
 
 
 def test_moments_are_luxembourgs_and_reasons_are_words() -> None:
-    body = notice_message(entry("deactivated"), SENDER).get_content()
+    body = part(notice_message(entry("deactivated"), SENDER))
     assert "01/07/2026 à 10:30" in body
     assert "fichier perdu" in body
     assert "vous-même" in body
-    assert (
-        "13/01/2028 à 09:30"
-        in notice_message(entry("expired", not_after="2028-01-13T08:30:00+00:00"), SENDER).get_content()
+    assert "13/01/2028 à 09:30" in part(
+        notice_message(entry("expired", not_after="2028-01-13T08:30:00+00:00"), SENDER)
     )
 
 
