@@ -20,7 +20,6 @@ REVEALED: dict[str, tuple[int, str]] = {
     "api/journey/codes.py": (2, "the key of the codes' HMAC, measured when read, used when hashing"),
     "api/portal/provider.py": (1, "the client's secret, to the identity provider"),
     "api/mail/transport.py": (1, "the mail server's password"),
-    "api/portal/provider.py": (1, "the client secret, sent to the identity provider's token endpoint"),
     "hsm/cryptoki.py": (1, "a PIN, handed to the module"),
 }
 
