@@ -208,7 +208,7 @@ class AccessLog:
                 await self._app(scope, receive, send_with_id)
             finally:
                 # A path that names nothing of ours may be anything, an address or a token gone astray.
-                path = scope.get("path_template") or ("-" if status == 404 else scope["path"])
+                path = scope.get("path_template") or (scope["path"] if status < 400 else "-")
                 self._log.info(
                     "request",
                     method=scope["method"],

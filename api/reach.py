@@ -69,7 +69,7 @@ def reach_of(process: str, settings: Settings) -> Reach:
         case "web":
             read += _database(settings.database.registry)
             read += [layout.socket("issuer-web").parent, Path(settings.journey.code_key_file), *smtp]
-            read += _named(identity.jwks_file, identity.jwks_ca_file)
+            read += [*_named(identity.jwks_ca_file), *_replaceable(identity.jwks_file, layout.home)]
             if settings.portal is not None:
                 read += _named(settings.portal.client_secret_file, settings.portal.ca_file)
             write += [*_database(settings.database.journey), *_named(os.environ.get(FAULTS))]
@@ -104,6 +104,14 @@ def _database(url: str) -> list[Path]:
     if parsed.get_backend_name() == "sqlite":
         return [Path(parsed.database or "").parent]
     return [Path(str(parsed.query[name])) for name in _FILES_OF_URL if name in parsed.query]
+
+
+def _replaceable(path: str | None, home: Path) -> list[Path]:
+    """A file that is replaced while we run is another file, so its folder is named: unless all lies there."""
+    if path is None:
+        return []
+    folder = Path(path).parent
+    return [Path(path) if home.resolve().is_relative_to(folder.resolve()) else folder]
 
 
 def _named(*paths: str | None) -> list[Path]:
