@@ -11,7 +11,7 @@ from typing import Any
 from babel.dates import format_date, format_datetime, format_time, get_timezone
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import MediaType, Response
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from api.portal.translations import load_translations
 from api.texts import Language
@@ -74,6 +74,7 @@ class Pages:
             iso=lambda moment: moment.isoformat(timespec="seconds"),
             clock=lambda moment: format_time(_local(moment), "short", locale=str(language)),
             groups=_groups,
+            faq=_faq,
         )
         environment.globals.update(static=self.static.addresses, languages=LANGUAGE_NAMES, demo=demo)
         return environment
@@ -81,6 +82,12 @@ class Pages:
 
 def _local(moment: datetime) -> datetime:
     return moment.astimezone(LUXEMBOURG)
+
+
+def _faq(text: str) -> Markup:
+    """The terms speak of the FAQ; here it is one click away, beside the page that is being read."""
+    link = Markup('<a href="/faq" target="_blank" rel="noopener">FAQ</a>')
+    return link.join(escape(part) for part in text.split("FAQ"))
 
 
 def _groups(hexadecimal: str) -> Markup:
