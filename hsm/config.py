@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from hsm.keys import REQUIRED_ATTRIBUTES
-from hsm.secret import Secret
+from hsm.secret import Secret, SecretFileRefused
 
 
 class TokenConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -19,7 +19,8 @@ class TokenConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     label: Annotated[str, Meta(min_length=1, max_length=32)]
     lock_file: str
     """Shared by every process of this token: who initialises and logs in holds it."""
-    pin_file: str
+    pin_file: str | None = None
+    """Mode 0600. Without one an officer's command asks at the terminal; no running process can."""
     serial: str | None = None
     environment: dict[str, str] = {}
     """Set before the module is initialised, such as SOFTHSM2_CONF."""
@@ -36,4 +37,6 @@ class TokenConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     def read_pin(self) -> Secret:
         """Raises hsm.secret.SecretFileRefused."""
+        if self.pin_file is None:
+            raise SecretFileRefused(f"token {self.label}: no pin_file is configured")
         return Secret.from_file(Path(self.pin_file))

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from api.cli.output import Found, answer, settings, table
-from api.cli.tokens import configured_tokens, give_back, open_token
+from api.cli.tokens import configured_tokens, give_back, open_token, pin_of
 from api.settings import Settings
 from issuer.secrets import Secret
 from issuer.tokens import HsmError, Token, TokenConfig, TokenExists, initialise_token
@@ -84,7 +84,7 @@ def init(context: click.Context, tokens: tuple[str, ...], so_pin_folder: Path, d
     rows = []
     for name in tokens:
         config = known[name]
-        so_pin, user_pin = Secret.from_file(so_pin_folder / f"{name}.so.pin"), config.read_pin()
+        so_pin, user_pin = Secret.from_file(so_pin_folder / f"{name}.so.pin"), pin_of(config)
         rows.append({"token": name, "label": config.label, "done": _init(config, so_pin, user_pin, dry_run)})
     if not dry_run:
         give_back(configured)

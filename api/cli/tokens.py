@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import click
 
 from api.accounts import AccountsMissing, find_accounts
 from api.layout import Layout
 from api.settings import Settings
+from issuer.secrets import Secret
 from issuer.tokens import Token, TokenConfig
 
 
@@ -16,11 +20,19 @@ def configured_tokens(configured: Settings) -> dict[str, TokenConfig]:
     return {name: token for name, token in found.items() if token is not None}
 
 
+def pin_of(config: TokenConfig) -> Secret:
+    """From the configured file, else from whoever sits at the terminal. Raises SecretFileRefused."""
+    if config.pin_file is not None or not sys.stdin.isatty():
+        return config.read_pin()
+    typed: str = click.prompt(f"PIN of the token {config.label}", hide_input=True, err=True)
+    return Secret(typed.encode())
+
+
 @contextmanager
 def open_token(configured: Settings, name: str) -> Iterator[Token]:
     """Raises what ``Token.open`` raises."""
     config = configured_tokens(configured)[name]
-    token = Token.open(config, config.read_pin())
+    token = Token.open(config, pin_of(config))
     try:
         yield token
     finally:
