@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import sqlalchemy as sa
 
 import api.journey
 from api.cli.output import Found, answer, settings
@@ -75,14 +74,12 @@ def check(context: click.Context) -> None:
 
 
 def _states(configured: Settings) -> dict[str, bool]:
+    """Whether each is at the newest revision. SQLite would make a file by being asked, so it is not asked."""
     states = {}
     for database, scripts, _ in databases(configured):
         try:
-            states[database.channel] = migrate.is_current(database, scripts)
-        except sa.exc.OperationalError:
-            if not database.is_sqlite or Path(database.url.database or "").exists():
-                raise
-            states[database.channel] = False
+            absent = database.is_sqlite and not Path(database.url.database or "").exists()
+            states[database.channel] = not absent and migrate.is_current(database, scripts)
         finally:
             database.close()
     return states
