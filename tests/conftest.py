@@ -11,6 +11,7 @@ pytest_plugins = [
     "tests.fixtures.system",
     "tests.fixtures.relying",  # imports system, which must be registered first
     "tests.fixtures.world",
+    "tests.fixtures.door",  # imports world, which must be registered first
 ]
 
 # How long an example takes says more about the machine than about the code; the rest stays as it was.

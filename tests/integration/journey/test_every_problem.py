@@ -2,95 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import httpx
 import pytest
-from litestar.testing import TestClient
 
 from api.mail.errors import MailUnavailable
 from api.problems import MEDIA_TYPE, PROBLEMS
-from api.web.app import MAX_BODY, build_web_app
-from api.web.budget import CallBudget
-from api.web.waiting import Settlements
-from issuer.identity.errors import AssertionRefused, AuthenticationTooOld
-from issuer.identity.identity import Identity
-from policies.eligibility import Standing
+from api.web.app import MAX_BODY
 from policies.lifecycle import RequestState
-from tests.fixtures.world import ELIGIBLE, Begun, World
+from tests.fixtures.door import Door
 
 # The web application is written for Litestar 2, which tells of Litestar 3 wherever it can.
 pytestmark = pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")
 
 NOWHERE = "0b54e6a6-0d0f-4c5f-8f27-0d7c1f6d2c11"
-
-
-class KnownAssertions:
-    """In the place of the verifier: it knows the assertions that the test gave out."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def verify(self, token: str) -> Identity:
-        if token not in self._world.identities:
-            raise AssertionRefused("not one of the test's")
-        return self._world.identities[token]
-
-    def require_fresh(self, identity: Identity) -> None:
-        if (self._world.clock.now - identity.authenticated_at).total_seconds() > 900:
-            raise AuthenticationTooOld("too long ago")
-
-
-@dataclass(kw_only=True)
-class Door:
-    world: World
-    client: TestClient[Any]
-
-    def call(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """As the usual professional, or another by ``standing`` and the like."""
-        bearer = options.pop("bearer", None) or self.world.person(**options.pop("person", {})).assertion
-        headers = {"Authorization": f"Bearer {bearer}", **options.pop("headers", {})}
-        return self.client.request(method, f"/api/v1{path}", headers=headers, **options)
-
-    def until(self, state: RequestState) -> Begun:
-        return self.world.until_state(self.world.person(), state)
-
-    def until_store(self) -> str:
-        """The id of a delivered store."""
-        person = self.world.person()
-        request_id, _ = self.world.until_ready(person)
-        self.world.journey.complete(person, request_id)
-        return self.world.held_stores.all_of(person)[0].store.id
-
-    def without(self, **gates: bool) -> httpx.Response:
-        standing: Standing = replace(ELIGIBLE, **gates)
-        return self.call("POST", "/requests", json={}, person={"standing": standing})
-
-    def verify(self, begun: Begun, code: str | None = None, **options: Any) -> httpx.Response:
-        body = {"code": begun.code if code is None else code}
-        return self.call("POST", f"/requests/{begun.request_id}/verification", json=body, **options)
-
-
-@pytest.fixture
-def door(world: World) -> Iterator[Door]:
-    world.person()
-    app = build_web_app(
-        verifier=KnownAssertions(world),  # type: ignore[arg-type]
-        journey=world.journey,
-        verification=world.verification,
-        held_stores=world.held_stores,
-        settlements=Settlements(world.registry),
-        texts=world.texts,
-        budget=CallBudget(50, world.clock),
-        clock=world.clock,
-        checks={},
-        shown={},
-    )
-    with TestClient(app, raise_server_exceptions=False) as client:
-        yield Door(world=world, client=client)
 
 
 def _active(door: Door) -> httpx.Response:
