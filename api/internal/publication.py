@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import msgspec
 from litestar import Litestar, post
+from litestar.params import RawBody
 from litestar.status_codes import HTTP_200_OK
 
 from api.health import Check, health_router
@@ -43,7 +44,7 @@ def build_publication_app(
         return CrlIssued(authority=authority, number=crl_issuer.issue(authority))
 
     @post("/responder-certificate", status_code=HTTP_200_OK, media_type=_PKIX_CERT, sync_to_thread=True)
-    def renew_responder(body: bytes) -> bytes:
+    def renew_responder(body: RawBody) -> bytes:
         return responder_issuer.renew(body)
 
     return Litestar(

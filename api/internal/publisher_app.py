@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from litestar import Litestar, Response, post
+from litestar.params import RawBody
 from litestar.status_codes import HTTP_200_OK
 
 from api.health import Check, health_router
@@ -31,7 +32,7 @@ def build_publisher_app(
     """``POST /ocsp`` with a request in DER; 429 and 503 where nothing can be signed."""
 
     @post("/ocsp", status_code=HTTP_200_OK, media_type=_RESPONSE, sync_to_thread=True)
-    def ocsp(body: bytes) -> Response[bytes]:
+    def ocsp(body: RawBody) -> Response[bytes]:
         return Response(responder.answer(body), media_type=_RESPONSE)
 
     def works() -> None:

@@ -29,6 +29,9 @@ class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     live_rate: float = 200.0
     """Answers signed on demand a second, for known and for unknown serials each."""
     live_burst: int = 400
+    reconcile_every: float = 600.0
+    """How often everything published is compared with the registry, and how soon a difference is looked
+    for again."""
     retry_first: float = 0.2
     retry_longest: float = 5.0
 
@@ -41,7 +44,7 @@ class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             raise ValueError("publisher: answer_life from a minute to 7 days, answer_batch from 1 to 1000")
         if self.signer_renewal < 2 * self.answer_life:
             raise ValueError("publisher.signer_renewal: at least twice answer_life, which it must outlive")
-        if min(self.live_rate, self.live_burst, self.retry_first) <= 0:
+        if min(self.live_rate, self.live_burst, self.retry_first, self.reconcile_every) <= 0:
             raise ValueError("publisher: rates and pauses are positive")
         if self.retry_longest < self.retry_first:
             raise ValueError("publisher.retry_longest: at least retry_first")

@@ -1,6 +1,6 @@
 """The publisher's life: awake at every change of the registry, and once a second.
 
-Three tasks, a thread each, so that a long CRL or a silent issuer never delays an OCSP answer.
+Four tasks, a thread each, so that a long CRL or a silent issuer never delays an OCSP answer.
 A task reads from the registry what is due and does it; what fails is due still, and is tried
 again after a pause. So nothing is lost, whatever stops in between: revocations are committed,
 and what follows from them is found again.
@@ -11,23 +11,29 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import structlog
 
 from issuer.clock import Clock
+from issuer.errors import IssuerError
 from issuer.faults import FaultPoint, fault_point
+from issuer.issuance.templates import Issuer
 from issuer.publisher.answering import Answering
 from issuer.publisher.config import PublisherConfig
 from issuer.publisher.crl_issuer import why_due
 from issuer.publisher.leader import Leadership
 from issuer.publisher.metrics import (
+    COMPARED_AT,
     CRL_LAG,
     CRL_NEXT_UPDATE,
     CRL_NUMBER,
+    DIFFERENCES,
     FAILING_SINCE,
     FAILURES,
     LEADING,
 )
+from issuer.publisher.reconcile import compare
 from issuer.publisher.signer import IssuerDoor, Signer
 from issuer.registry import crls, status
 from issuer.registry.changes import Changes
@@ -36,8 +42,13 @@ from issuer.registry.database import Database
 log = structlog.get_logger(__name__)
 
 _TICK = 1.0
+_LOGGED = 20
 _SIGNER_EVERY = 60.0
 """Its certificate lives for weeks: no change of the registry makes its renewal urgent."""
+
+
+class Differs(IssuerError):
+    """What is published is not what the registry says; the log names it."""
 
 
 class Publisher:
@@ -64,6 +75,8 @@ class Publisher:
             _Task("answers", lambda: self.answering.round(self._idle), config, clock),
             _Task("crl", self.publish_crl, config, clock),
             _Task("signer", lambda: signer.renew_if_due(door), config, clock, every=_SIGNER_EVERY),
+            # Not at once: a first start has published nothing yet.
+            _Task("reconciliation", self.reconcile, config, clock, every=config.reconcile_every, later=True),
         ]
 
     def run(self, stop: threading.Event) -> None:
@@ -118,6 +131,24 @@ class Publisher:
     def leads(self) -> bool:
         return self._leading.is_set()
 
+    def reconcile(self) -> None:
+        """Raises Differs: named in health until a comparison finds nothing."""
+        issuer, now = Issuer.of(self._signer.authority, self._signer.issuer), self._clock()
+        # Renewal begins long before: whatever keeps it from happening is told while there is time.
+        crl_left = timedelta(seconds=self._config.crl_life - self._config.crl_renewal) / 2
+        answers_left = timedelta(seconds=self._config.answer_life) / 4
+        with self._database.read() as connection:
+            found = compare(
+                connection, issuer, now, crl_until=now + crl_left, answers_until=now + answers_left
+            )
+        for where in ("crl", "ocsp"):
+            DIFFERENCES.labels(where).set(sum(one.where == where for one in found))
+        COMPARED_AT.set(now.timestamp())
+        for one in found[:_LOGGED]:
+            log.error("published-differs", where=one.where, what=one.what)
+        if found:
+            raise Differs(f"{len(found)} differences between what is published and the registry")
+
     def publish_crl(self) -> None:
         """Ask the issuer for a CRL where one is due; raises IssuerError."""
         name = self._signer.authority
@@ -153,17 +184,20 @@ class _Task:
         clock: Clock,
         *,
         every: float = 0.0,
+        later: bool = False,
     ) -> None:
+        """``every`` so many seconds, from the start on or ``later``; what then fails is repeated as late."""
         self.name = name
         self.wake = threading.Event()
         self.failure: str | None = None
         self._step = step
-        self._first, self._longest = config.retry_first, config.retry_longest
+        self._first, self._longest = (every, every) if later else (config.retry_first, config.retry_longest)
         self._clock = clock
         self._every = every
+        self._later = later
 
     def run(self, stop: threading.Event, leading: threading.Event) -> None:
-        pause, not_before = self._first, time.monotonic()
+        pause, not_before = self._first, time.monotonic() + self._every * self._later
         while not stop.is_set():
             self.wake.wait()
             self.wake.clear()

@@ -24,3 +24,9 @@ ANSWERS_NEXT_UPDATE = Gauge(
     ["authority"],
 )
 SIGNER_NOT_AFTER = Gauge("mycert_publisher_signer_not_after_seconds", "End of the OCSP signer's certificate.")
+DIFFERENCES = Gauge(
+    "mycert_publisher_differences",
+    "What is published and differs from the registry, at the last comparison. More than 0 is an alarm.",
+    ["where"],
+)
+COMPARED_AT = Gauge("mycert_publisher_compared_seconds", "When everything was compared last.")

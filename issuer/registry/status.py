@@ -130,6 +130,7 @@ def subjects_due(
     renew_before: datetime,
     limit: int,
     revoked_after: int | None = None,
+    issued_before: datetime | None = None,
 ) -> Sequence[Subject]:
     """Certificates whose answers are missing, wrong, of the future, or end before ``renew_before``.
 
@@ -161,6 +162,8 @@ def subjects_due(
         )
         .limit(limit)
     )
+    if issued_before is not None:
+        query = query.where(certificates.c.created_at <= issued_before)
     if revoked_after is None:
         query = query.order_by(revocations.c.serial.is_(None))
     else:

@@ -60,7 +60,7 @@ def test_each_role_can_do_its_part(open_as: OpenAs, clock: HandClock, tmp_path: 
     index = Index(StatusConfig(), clock.monotonic)
     follower = Follower(
         database=status,
-        index=index,
+        kept=index,
         config=StatusConfig(),
         clock=clock,
         authority="issuing",
