@@ -10,7 +10,7 @@ import contextvars
 import functools
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from issuer.errors import Overloaded
 
@@ -49,3 +49,9 @@ class Lane:
             return await self.run(call, *args, **kwargs)
 
         return on_lane
+
+
+READING: Final = Lane("reading", threads=12)
+ISSUING: Final = Lane("issuing", threads=12)
+MAILING: Final = Lane("mailing", threads=12, patience=5.0)
+"""Web's: what only reads and writes databases, what asks the issuer, what waits for a mail server."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Request, Response, Router, post
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 
 from api.logs import get_logger
 from api.portal.desk import Desk
@@ -15,7 +15,7 @@ log = get_logger()
 
 
 @post("/login/ended", status_code=200)
-async def ended(request: Request[Any, Any, Any], desk: Desk) -> Response[None]:
+async def ended(request: Request[Any, Any, Any], desk: NamedDependency[Desk]) -> Response[None]:
     """Proven by the provider's signature, not by a cookie; a token that is none answers 400 (2.8)."""
     headers = {"Cache-Control": "no-store"}
     token = (await request.form()).get("logout_token")

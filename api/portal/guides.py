@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Request, Response, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
 from api.portal.desk import Desk, go
@@ -14,7 +16,7 @@ from issuer.errors import NotFound
 
 
 @get("/faq", sync_to_thread=True)
-def faq(visitor: Visitor, desk: Desk) -> Response[str]:
+def faq(visitor: NamedDependency[Visitor], desk: NamedDependency[Desk]) -> Response[str]:
     reasons = desk.texts.reasons(visitor.language)
     return desk.page(
         visitor,
@@ -27,12 +29,12 @@ def faq(visitor: Visitor, desk: Desk) -> Response[str]:
 
 
 @get("/accessibility", sync_to_thread=True)
-def accessibility(visitor: Visitor, desk: Desk) -> Response[str]:
+def accessibility(visitor: NamedDependency[Visitor], desk: NamedDependency[Desk]) -> Response[str]:
     return desk.page(visitor, "accessibility.html", contact=desk.config.contact)
 
 
 @get("/language/{tag:str}", sync_to_thread=False)
-def choose(desk: Desk, tag: str, to: str | None = None) -> Redirect:
+def choose(desk: NamedDependency[Desk], tag: FromPath[str], to: FromQuery[str | None] = None) -> Redirect:
     if tag not in set(Language):
         raise NotFound("no such language")
     answer = go(safe_place(to))
@@ -41,7 +43,9 @@ def choose(desk: Desk, tag: str, to: str | None = None) -> Redirect:
 
 
 @get("/static/{name:str}", sync_to_thread=False)
-def static(request: Request[Any, Any, Any], desk: Desk, name: str) -> Response[bytes]:
+def static(
+    request: Request[Any, Any, Any], desk: NamedDependency[Desk], name: FromPath[str]
+) -> Response[bytes]:
     if name not in desk.pages.static.contents:
         raise NotFound("no such file")
     content, media_type = desk.pages.static.contents[name]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromQuery
 from litestar.response import Redirect
 
 from api.journey.holdings import HeldStore
@@ -21,7 +23,9 @@ _NOTICES = frozenset({"deactivated", "cancelled", "delivered", "renewed"})
 
 
 @get("/", sync_to_thread=True)
-def home(visitor: Visitor, desk: Desk, notice: str | None = None) -> Response[str]:
+def home(
+    visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], notice: FromQuery[str | None] = None
+) -> Response[str]:
     if visitor.person is None:
         return desk.page(visitor, "landing.html")
     person = visitor.person
@@ -51,7 +55,9 @@ def home(visitor: Visitor, desk: Desk, notice: str | None = None) -> Response[st
 
 
 @post("/requests", status_code=303, sync_to_thread=True)
-def start(visitor: Visitor, desk: Desk, form: Form) -> Redirect:
+def start(
+    visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], form: NamedDependency[Form]
+) -> Redirect:
     """Goes on with a request under way; starting over is asked for in words (R14)."""
     person = visitor.known()
     current = desk.journey.current(person)

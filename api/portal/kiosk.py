@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Router, get
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 
 from api.bearer import bearer_token
 from api.portal.desk import Desk
@@ -28,7 +28,7 @@ class Tile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get("/kiosk", sync_to_thread=True, include_in_schema=False)
-def tile(request: Request[Any, Any, Any], desk: Desk) -> Tile:
+def tile(request: Request[Any, Any, Any], desk: NamedDependency[Desk]) -> Tile:
     """Raises AssertionRefused; answers problem documents, for it is another server that asks."""
     identity = desk.verifier.verify(bearer_token(request.scope))
     language = choose_language(request.headers.get("accept-language"))

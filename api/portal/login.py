@@ -6,6 +6,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromQuery
 from litestar.response import Redirect
 
 from api.portal.desk import Desk, go
@@ -28,7 +30,10 @@ def _attempt(cookie: bytes) -> Attempt:
 
 @get("/login", sync_to_thread=True)
 def login(
-    request: Request[Any, Any, Any], desk: Desk, to: str | None = None, again: bool = False
+    request: Request[Any, Any, Any],
+    desk: NamedDependency[Desk],
+    to: FromQuery[str | None] = None,
+    again: FromQuery[bool] = False,
 ) -> Redirect:
     place = safe_place(to)
     public = urlsplit(desk.public_url)
@@ -45,7 +50,7 @@ def login(
 
 
 @get(CALLBACK, sync_to_thread=True)
-def callback(request: Request[Any, Any, Any], desk: Desk) -> Redirect:
+def callback(request: Request[Any, Any, Any], desk: NamedDependency[Desk]) -> Redirect:
     value, _, place = (desk.cookies.read(request, "login") or "").partition(".")
     cookie = parse_cookie(value)
     if cookie is None:
@@ -74,7 +79,7 @@ def callback(request: Request[Any, Any, Any], desk: Desk) -> Redirect:
 
 
 @post("/logout", status_code=303, sync_to_thread=True)
-def logout(request: Request[Any, Any, Any], desk: Desk) -> Response[Any]:
+def logout(request: Request[Any, Any, Any], desk: NamedDependency[Desk]) -> Response[Any]:
     _end_session(request, desk)
     answer = Redirect(desk.provider.logout_address(), status_code=303)
     answer.set_cookie(desk.cookies.session(""))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 from litestar.response import Redirect
 
 from api.portal.desk import Desk, go
@@ -12,7 +14,9 @@ from api.web.schemas import store_out
 
 
 @get("/stores/{store_id:str}/renewal", sync_to_thread=True)
-def explain(visitor: Visitor, desk: Desk, store_id: str) -> Response[str]:
+def explain(
+    visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], store_id: FromPath[str]
+) -> Response[str]:
     """What will happen, and what to have at hand. Raises RenewalTooEarly and AlreadyDeactivated."""
     held = desk.held_stores.find(visitor.known(), store_id)
     now = desk.clock()
@@ -27,7 +31,12 @@ def explain(visitor: Visitor, desk: Desk, store_id: str) -> Response[str]:
 
 
 @post("/stores/{store_id:str}/renewal", status_code=303, sync_to_thread=True)
-def renew(visitor: Visitor, desk: Desk, store_id: str, form: Form) -> Redirect:
+def renew(
+    visitor: NamedDependency[Visitor],
+    desk: NamedDependency[Desk],
+    store_id: FromPath[str],
+    form: NamedDependency[Form],
+) -> Redirect:
     """Goes on with a renewal under way; it is given up on its own pages alone."""
     person = visitor.known()
     request = desk.journey.current(person)

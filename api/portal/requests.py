@@ -6,10 +6,13 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
 from api.journey.records import JourneyRequest
 from api.journey.tokens import DELIVERY_TOKEN_BYTES, format_delivery_token
+from api.lanes import MAILING
 from api.portal.desk import Desk, go
 from api.portal.forms import Form
 from api.portal.visitors import Visitor
@@ -30,7 +33,11 @@ Answer = Response[Any] | Redirect
 
 @get("/requests/{request_id:str}", sync_to_thread=True)
 def show(
-    request: Request[Any, Any, Any], visitor: Visitor, desk: Desk, request_id: str, note: str | None = None
+    request: Request[Any, Any, Any],
+    visitor: NamedDependency[Visitor],
+    desk: NamedDependency[Desk],
+    request_id: FromPath[str],
+    note: FromQuery[str | None] = None,
 ) -> Answer:
     person = visitor.known()
     found = desk.journey.find(person, request_id)
@@ -67,12 +74,19 @@ def show(
 
 
 @get("/requests/{request_id:str}/progress", sync_to_thread=True)
-def progress(visitor: Visitor, desk: Desk, request_id: str) -> dict[str, str]:
+def progress(
+    visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], request_id: FromPath[str]
+) -> dict[str, str]:
     return {"state": desk.journey.find(visitor.known(), request_id).state}
 
 
 @post("/requests/{request_id:str}/terms", status_code=303, sync_to_thread=True)
-def accept_terms(visitor: Visitor, desk: Desk, request_id: str, form: Form) -> Answer:
+def accept_terms(
+    visitor: NamedDependency[Visitor],
+    desk: NamedDependency[Desk],
+    request_id: FromPath[str],
+    form: NamedDependency[Form],
+) -> Answer:
     if form.text("accepted") != "yes":
         return go(f"/requests/{request_id}?note=terms-unread")
     desk.journey.accept_terms(visitor.known(), request_id, form.text("version"), visitor.language)
@@ -80,15 +94,23 @@ def accept_terms(visitor: Visitor, desk: Desk, request_id: str, form: Form) -> A
 
 
 @get("/requests/{request_id:str}/email", sync_to_thread=True)
-def change_email(visitor: Visitor, desk: Desk, request_id: str) -> Answer:
+def change_email(
+    visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], request_id: FromPath[str]
+) -> Answer:
     found = desk.journey.find(visitor.known(), request_id)
     if found.state is not RequestState.CODE_SENT or not _accepted(desk, found):
         return go(f"/requests/{request_id}")
     return _data(visitor, desk, found)
 
 
-@post("/requests/{request_id:str}/email", status_code=303, sync_to_thread=True)
-def set_email(visitor: Visitor, desk: Desk, request_id: str, form: Form) -> Answer:
+@post("/requests/{request_id:str}/email", status_code=303)
+@MAILING.handler
+def set_email(
+    visitor: NamedDependency[Visitor],
+    desk: NamedDependency[Desk],
+    request_id: FromPath[str],
+    form: NamedDependency[Form],
+) -> Answer:
     person, email = visitor.known(), form.text("email").strip()
     profile = "legacy" if form.text("keystore_profile") == "legacy" else "modern"
     try:
@@ -102,15 +124,22 @@ def set_email(visitor: Visitor, desk: Desk, request_id: str, form: Form) -> Answ
     return go(f"/requests/{request_id}")
 
 
-@post("/requests/{request_id:str}/code", status_code=303, sync_to_thread=True)
-def resend(visitor: Visitor, desk: Desk, request_id: str) -> Answer:
+@post("/requests/{request_id:str}/code", status_code=303)
+@MAILING.handler
+def resend(
+    visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], request_id: FromPath[str]
+) -> Answer:
     desk.verification.resend(visitor.known(), request_id)
     return go(f"/requests/{request_id}?note=code-resent")
 
 
 @post("/requests/{request_id:str}/verification", status_code=303, sync_to_thread=True)
 def verify(
-    request: Request[Any, Any, Any], visitor: Visitor, desk: Desk, request_id: str, form: Form
+    request: Request[Any, Any, Any],
+    visitor: NamedDependency[Visitor],
+    desk: NamedDependency[Desk],
+    request_id: FromPath[str],
+    form: NamedDependency[Form],
 ) -> Answer:
     person, token = visitor.known(), desk.cookies.read(request, "delivery")
     desk.verifier.require_fresh(person.identity)
@@ -122,7 +151,12 @@ def verify(
 
 
 @get("/requests/{request_id:str}/password", sync_to_thread=True)
-def password(request: Request[Any, Any, Any], visitor: Visitor, desk: Desk, request_id: str) -> Answer:
+def password(
+    request: Request[Any, Any, Any],
+    visitor: NamedDependency[Visitor],
+    desk: NamedDependency[Desk],
+    request_id: FromPath[str],
+) -> Answer:
     """The same page with the password in it, so that a reload still shows it."""
     person = visitor.known()
     secret = desk.journey.fetch(person, request_id, "password", desk.cookies.read(request, "delivery"))
@@ -132,7 +166,10 @@ def password(request: Request[Any, Any, Any], visitor: Visitor, desk: Desk, requ
 
 @get("/requests/{request_id:str}/keystore", sync_to_thread=True)
 def keystore(
-    request: Request[Any, Any, Any], visitor: Visitor, desk: Desk, request_id: str
+    request: Request[Any, Any, Any],
+    visitor: NamedDependency[Visitor],
+    desk: NamedDependency[Desk],
+    request_id: FromPath[str],
 ) -> Response[bytes]:
     person = visitor.known()
     content = desk.journey.fetch(person, request_id, "keystore", desk.cookies.read(request, "delivery"))
@@ -144,7 +181,12 @@ def keystore(
 
 
 @post("/requests/{request_id:str}/completion", status_code=303, sync_to_thread=True)
-def complete(visitor: Visitor, desk: Desk, request_id: str, form: Form) -> Answer:
+def complete(
+    visitor: NamedDependency[Visitor],
+    desk: NamedDependency[Desk],
+    request_id: FromPath[str],
+    form: NamedDependency[Form],
+) -> Answer:
     """Asks once more where a part was not fetched yet: what is left behind here is gone for good."""
     person = visitor.known()
     found = desk.journey.find(person, request_id)
@@ -156,7 +198,9 @@ def complete(visitor: Visitor, desk: Desk, request_id: str, form: Form) -> Answe
 
 
 @post("/requests/{request_id:str}/cancellation", status_code=303, sync_to_thread=True)
-def cancel(visitor: Visitor, desk: Desk, request_id: str) -> Answer:
+def cancel(
+    visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], request_id: FromPath[str]
+) -> Answer:
     desk.journey.cancel(visitor.known(), request_id)
     return go("/?notice=cancelled")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 
 from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 from litestar.response import Redirect
 
 from api.portal.desk import Desk, go
@@ -16,19 +18,28 @@ from policies.reasons import DeactivationReason
 
 
 @get("/stores/{store_id:str}", sync_to_thread=True)
-def overview(visitor: Visitor, desk: Desk, store_id: str) -> Response[str]:
+def overview(
+    visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], store_id: FromPath[str]
+) -> Response[str]:
     store = store_out(desk.held_stores.find(visitor.known(), store_id), desk.clock())
     reasons = {str(code): label for code, label in desk.texts.reasons(visitor.language).items()}
     return desk.page(visitor, "overview.html", store=store, reasons=reasons)
 
 
 @get("/stores/{store_id:str}/deactivation", sync_to_thread=True)
-def ask(visitor: Visitor, desk: Desk, store_id: str) -> Response[str]:
+def ask(
+    visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], store_id: FromPath[str]
+) -> Response[str]:
     return _form(visitor, desk, store_id)
 
 
 @post("/stores/{store_id:str}/deactivation", status_code=303, sync_to_thread=True)
-def deactivate(visitor: Visitor, desk: Desk, store_id: str, form: Form) -> Response[str] | Redirect:
+def deactivate(
+    visitor: NamedDependency[Visitor],
+    desk: NamedDependency[Desk],
+    store_id: FromPath[str],
+    form: NamedDependency[Form],
+) -> Response[str] | Redirect:
     person, chosen = visitor.known(), form.text("reason")
     desk.verifier.require_fresh(person.identity)
     confirmed = form.text("confirm") == "yes"

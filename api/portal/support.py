@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from litestar import Response, get, post
+from litestar.di import NamedDependency
 
 from api.journey.steps import Person
 from api.portal.desk import Desk
@@ -15,13 +16,15 @@ from policies.eligibility import NotLuxtrust
 
 
 @get("/support", sync_to_thread=True)
-def ask(visitor: Visitor, desk: Desk) -> Response[str]:
+def ask(visitor: NamedDependency[Visitor], desk: NamedDependency[Desk]) -> Response[str]:
     _supporter(visitor)
     return desk.page(visitor, "support.html", asked="", malformed=False, found=None)
 
 
 @post("/support", status_code=200, sync_to_thread=True)
-def look(visitor: Visitor, desk: Desk, form: Form) -> Response[str]:
+def look(
+    visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], form: NamedDependency[Form]
+) -> Response[str]:
     """By a form, so that no eHealthID stands in an address, a log or a history."""
     person, asked = _supporter(visitor), form.text("ehealth_id").strip()
     try:

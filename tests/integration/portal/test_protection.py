@@ -1,0 +1,200 @@
+"""Forms from elsewhere change nothing; every page says what it allows; the token stays with the browser."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import sqlalchemy as sa
+
+from api.journey.tables import journey_events, requests
+from policies.lifecycle import RequestState
+from tests.integration.portal.conftest import ADDRESS, Browser, Portal
+
+
+def count(portal: Portal) -> int:
+    with portal.world.database.read() as connection:
+        return int(connection.execute(sa.select(sa.func.count()).select_from(requests)).scalar_one())
+
+
+@pytest.mark.parametrize(
+    ("headers", "fields"),
+    [
+        ({"Origin": "https://evil.example"}, {}),
+        ({"Origin": "null"}, {}),
+        ({"Sec-Fetch-Site": "cross-site"}, {}),
+        ({"Sec-Fetch-Site": "same-site"}, {}),
+        ({}, {"form_token": ""}),
+        ({}, {"form_token": "A" * 43}),
+    ],
+)
+def test_forms_from_elsewhere(portal: Portal, headers: dict[str, str], fields: dict[str, str]) -> None:
+    browser = portal.browser().log_in(portal.world.person())
+    refused = browser.post("/requests", headers, **fields)
+    assert refused.status_code == 403
+    assert "Ce formulaire n'est plus valable" in refused.text
+    assert count(portal) == 0
+
+
+def test_another_sessions_token_is_refused(portal: Portal) -> None:
+    first = portal.browser().log_in(portal.world.person())
+    second = portal.browser().log_in(portal.world.person("2221212132"))
+    assert second.post("/requests", form_token=first.token()).status_code == 403
+    assert second.post("/requests").status_code == 303
+    assert count(portal) == 1
+
+
+def test_every_kind_of_answer_is_protected(portal: Portal) -> None:
+    browser = portal.browser().log_in(portal.world.person())
+    request = browser.post("/requests").headers["location"]
+    for path in ("/", request, "/faq", "/requests/none", "/nowhere", "/static/none", "/login/callback"):
+        answer = browser.get(path, headers={"Accept": "text/html"})
+        headers = answer.headers
+        assert headers["cache-control"] == "no-store", path
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "same-origin"
+        assert headers["cross-origin-opener-policy"] == "same-origin"
+        assert headers["strict-transport-security"].startswith("max-age=")
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert "*" not in policy
+        assert not re.search(r"<(script|style)[^>]*>[^<]|\son\w+=|style=", answer.text), path
+
+
+def test_cookies_under_tls(portal: Portal) -> None:
+    browser = portal.browser().log_in(portal.world.person())
+    request = until_code(browser)
+    cookie = browser.get(request).headers["set-cookie"]
+    assert cookie.startswith("__Secure-mycert-delivery=")
+    for part in ("HttpOnly", "Secure", "SameSite=strict", f"Path={request}"):
+        assert part.lower() in cookie.lower()
+    language = browser.get("/language/de?to=/faq").headers["set-cookie"]
+    for part in ("__Host-mycert-language=de", "HttpOnly", "Secure", "SameSite=lax", "Path=/;"):
+        assert part.lower() in language.lower() + ";"
+
+
+@pytest.mark.parametrize("place", ["//evil.example", "https://evil.example", "/\\evil", "/a?b", "", "/%0d"])
+def test_no_address_leads_away(portal: Portal, place: str) -> None:
+    answer = portal.browser().get("/language/en", params={"to": place})
+    assert answer.headers["location"] == "/"
+
+
+def test_the_delivery_token_is_the_browsers_alone(portal: Portal) -> None:
+    browser = portal.browser().log_in(portal.world.person())
+    request = until_code(browser)
+    code = portal.world.mail.last_code()
+    browser.get(request)
+    browser.get(request)
+    token = browser.client.cookies["__Secure-mycert-delivery"]
+    for _ in range(2):  # A double click, or an answer that was lost.
+        assert browser.post(f"{request}/verification", code=code).headers["location"] == request
+    portal.world.settle()
+    delivery = browser.get(request)
+    assert "a été généré avec succès" in delivery.text
+    shown = browser.get(f"{request}/password").text
+    password = re.search(r'id="password"[^>]*>([^<]+)<', shown)
+    assert password is not None
+    assert password.group(1) not in delivery.text
+    assert browser.get(f"{request}/keystore").headers["content-type"] == "application/x-pkcs12"
+    # The same person in another browser sees where it stands, and cannot open it.
+    assert browser.person is not None
+    other = portal.browser().log_in(browser.person)
+    assert "a été généré avec succès" in other.get(request).text
+    assert other.get(f"{request}/password").headers["location"] == f"{request}?note=other-browser"
+    with portal.world.database.read() as connection:
+        rows = str(
+            [tuple(row) for table in (requests, journey_events) for row in connection.execute(table.select())]
+        )
+    assert token not in rows
+    assert password.group(1) not in rows
+    assert browser.post(f"{request}/completion").headers["location"] == "/?notice=delivered"
+
+
+def test_a_second_tab_goes_on_and_starting_over_is_asked_for(portal: Portal) -> None:
+    browser = portal.browser().log_in(portal.world.person())
+    first = browser.post("/requests", start_key="a").headers["location"]
+    assert browser.post("/requests", start_key="b").headers["location"] == first
+    again = browser.post("/requests", start_key="c", restart="yes").headers["location"]
+    assert again != first
+    assert browser.get(first).status_code == 410
+    assert "Reprendre ma demande" in browser.get("/").text
+
+
+def test_steps_that_are_past_lead_to_where_it_stands(portal: Portal) -> None:
+    browser = portal.browser().log_in(portal.world.person())
+    request = until_code(browser)
+    for path, fields in (
+        ("/terms", {"accepted": "yes", "version": "none"}),
+        ("/completion", {"incomplete": "yes"}),
+        ("/verification", {"code": "12"}),
+    ):
+        answer = browser.post(f"{request}{path}", **fields)
+        assert answer.status_code == 303, path
+        assert answer.headers["location"].startswith(request)
+    assert browser.get(f"{request}/password").headers["location"] == request
+    assert state(portal, request) is RequestState.CODE_SENT
+
+
+def test_another_persons_things_are_not_found(portal: Portal) -> None:
+    browser = portal.browser().log_in(portal.world.person())
+    request = until_code(browser)
+    other = portal.browser().log_in(portal.world.person("2221212132"))
+    unknown = other.get("/requests/5b0c7f3e-0000-4000-8000-000000000001")
+    assert unknown.status_code == other.get(request).status_code == 404
+    assert unknown.text.replace("5b0c7f3e-0000-4000-8000-000000000001", "") == other.get(
+        request
+    ).text.replace(request.removeprefix("/requests/"), "")
+    assert other.post(f"{request}/cancellation").status_code == 404
+    assert state(portal, request) is RequestState.CODE_SENT
+
+
+def test_the_support_sees_states_and_no_secret_and_is_seen(portal: Portal) -> None:
+    person = portal.world.person()
+    portal.world.until_ready(person)
+    browser = portal.browser().log_in(portal.world.person("2221212132", roles=("mycert-support",)))
+    assert "Support" in browser.get("/").text
+    shown = browser.post("/support", ehealth_id=str(person.ehealth_id))
+    assert shown.status_code == 200
+    assert "Actif" in shown.text
+    with portal.world.database.read() as connection:
+        (event,) = connection.execute(
+            sa.select(journey_events).where(journey_events.c.action == "support-looked")
+        ).all()
+    assert (event.actor, event.ehealth_id) == ("support", person.ehealth_id)
+    assert event.details == {"supporter": "s-2221212132"}
+    assert browser.post("/support", ehealth_id="<script>").status_code == 422
+    for outsider in (portal.browser(), portal.browser().log_in(person)):
+        assert outsider.get("/support").status_code in (401, 404)
+
+
+def test_a_log_in_too_long_ago_is_renewed_before_it_matters(portal: Portal) -> None:
+    browser = portal.browser().log_in(portal.world.person())
+    request = until_code(browser)
+    portal.world.clock.pass_time(minutes=16)
+    asked = browser.get(request)
+    assert asked.status_code == 401
+    assert f'href="/login?again=true&amp;to={request}"' in asked.text
+    assert browser.post(f"{request}/verification", code="123456").status_code == 401
+
+
+def until_code(browser: Browser) -> str:
+    request = str(browser.post("/requests").headers["location"])
+    version = browser.portal.world.texts.terms_version
+    assert browser.post(f"{request}/terms", accepted="yes", version=version).headers["location"] == request
+    assert browser.post(f"{request}/email", email="mon@adresse.lu").headers["location"] == request
+    return request
+
+
+def state(portal: Portal, request: str) -> RequestState:
+    with portal.world.database.read() as connection:
+        found = connection.execute(
+            sa.select(requests.c.state).where(requests.c.id == request.removeprefix("/requests/"))
+        ).scalar_one()
+    return RequestState(found)
+
+
+def test_the_address_is_the_public_one(portal: Portal) -> None:
+    answer = portal.browser().get("/login", headers={"Host": "10.0.0.1"})
+    assert answer.headers["location"] == f"{ADDRESS}/login?to=/"
