@@ -22,7 +22,7 @@ from api.journey.records import JourneyRequest
 from api.journey.steps import Person
 from api.journey.tokens import format_delivery_token
 from api.journey.verification import Verification
-from api.lanes import Lane
+from api.lanes import ISSUING, MAILING, READING
 from api.texts import Language, Texts
 from api.web.openapi import may
 from api.web.schemas import (
@@ -51,11 +51,6 @@ from issuer.clock import Clock
 from issuer.errors import NotFound
 from policies.eligibility import first_failed, judge
 from policies.lifecycle import RequestState
-
-READING: Final = Lane("reading", threads=12)
-ISSUING: Final = Lane("issuing", threads=12)
-MAILING: Final = Lane("mailing", threads=12, patience=5.0)
-"""What only reads and writes databases, what asks the issuer, what waits for a mail server."""
 
 PKCS12: Final = "application/x-pkcs12"
 

@@ -6,6 +6,7 @@ One thread follows the registry while anybody waits; a waiting call itself holds
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import sqlite3
 import threading
@@ -43,7 +44,8 @@ class _Waiter:
     settled: asyncio.Future[None]
 
     def wake(self) -> None:
-        self.loop.call_soon_threadsafe(self._finish)
+        with contextlib.suppress(RuntimeError):  # The loop has ended, and with it who waited.
+            self.loop.call_soon_threadsafe(self._finish)
 
     def _finish(self) -> None:
         if not self.settled.done():
