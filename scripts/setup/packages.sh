@@ -16,6 +16,8 @@ missing_packages() {
         if lacks_command git; then echo git; fi
         if lacks_command openssl; then echo openssl; fi
         if lacks_command chromium; then echo chromium; fi
+        if lacks_command node; then echo nodejs; fi
+        if lacks_command npm; then echo npm; fi
         if lacks_file '/usr/lib/postgresql/*/bin/initdb'; then echo postgresql; fi
         if lacks_file '/usr/lib/*/libsoftokn3.so'; then echo libnss3; fi
         relying_packages
@@ -37,6 +39,9 @@ relying_packages() {
     if lacks_command xmlsec1; then echo xmlsec1; fi
     if lacks_command curl; then echo curl; fi
     if lacks_command jq; then echo jq; fi
+    # For make bench.
+    if lacks_command wrk; then echo wrk; fi
+    if lacks_command cfssl; then echo golang-cfssl; fi
 }
 
 install_packages() {

@@ -15,20 +15,25 @@ from litestar.testing import TestClient
 from api.journey.steps import Person
 from api.journey.support import SupportDesk
 from api.portal.app import not_found_pages, portal_router
+from api.portal.backchannel import backchannel_router
 from api.portal.config import PortalConfig
 from api.portal.cookies import Cookies
 from api.portal.desk import Desk
+from api.portal.kiosk import kiosk_router
 from api.portal.pages import Pages
 from api.portal.provider import Provider
 from api.portal.sessions import Sessions
 from api.portal.visitors import Visitors
+from api.problems import exception_handlers
 from api.web.budget import CallBudget
 from issuer.clock import system_random
 from issuer.identity import AssertionRefused, AuthenticationTooOld, Identity, IdentityConfig
+from issuer.secrets import Secret
 from policies.renewal import RenewalRules
 from tests.fixtures.world import World
 
 ADDRESS = "https://mycert.example.lu"
+CONFIG = PortalConfig(discovery_url="https://idp.example.lu/.well-known/openid-configuration")
 IDENTITY = IdentityConfig(issuer="https://idp.example.lu", audience="mycert", jwks_file="unused")
 
 
@@ -92,25 +97,23 @@ class Browser:
         )
 
 
-@pytest.fixture
-def portal(world: World) -> Iterator[Portal]:
-    config = PortalConfig(discovery_url="https://idp.example.lu/.well-known/openid-configuration")
-    cookies = Cookies(public_url=ADDRESS)
-    verifier: Any = KnownIdentities(world)
+def make_portal(
+    world: World,
+    *,
+    address: str = ADDRESS,
+    identity: IdentityConfig = IDENTITY,
+    config: PortalConfig = CONFIG,
+    verifier: Any = None,
+    secret: Secret | None = None,
+) -> Portal:
+    cookies = Cookies(public_url=address)
+    verifier = verifier or KnownIdentities(world)
     sessions = Sessions(world.database, config, world.clock, system_random)
-    provider = Provider(
-        config,
-        IDENTITY,
-        redirect_uri=f"{ADDRESS}/login/callback",
-        home=f"{ADDRESS}/",
-        secret=None,
-        clock=world.clock,
-    )
     desk = Desk(
         config=config,
-        public_url=ADDRESS,
-        issuer=IDENTITY.issuer,
-        client_id=IDENTITY.audience,
+        public_url=address,
+        issuer=identity.issuer,
+        client_id=identity.audience,
         journey=world.journey,
         verification=world.verification,
         held_stores=world.held_stores,
@@ -124,7 +127,14 @@ def portal(world: World) -> Iterator[Portal]:
         code_lifetime=300,
         texts=world.texts,
         verifier=verifier,
-        provider=provider,
+        provider=Provider(
+            config,
+            identity,
+            redirect_uri=f"{address}/login/callback",
+            home=f"{address}/",
+            secret=secret,
+            clock=world.clock,
+        ),
         sessions=sessions,
         visitors=Visitors(
             sessions=sessions, verifier=verifier, cookies=cookies, budget=CallBudget(10_000, world.clock)
@@ -135,10 +145,16 @@ def portal(world: World) -> Iterator[Portal]:
         random=system_random,
     )
     app = Litestar(
-        route_handlers=[portal_router(desk)],
-        exception_handlers={404: not_found_pages(desk)},
+        route_handlers=[portal_router(desk), backchannel_router(desk), kiosk_router(desk)],
+        exception_handlers={**exception_handlers(), 404: not_found_pages(desk)},
         openapi_config=None,
         logging_config=None,
     )
-    yield Portal(world=world, desk=desk, app=app)
-    provider.close()
+    return Portal(world=world, desk=desk, app=app)
+
+
+@pytest.fixture
+def portal(world: World) -> Iterator[Portal]:
+    made = make_portal(world)
+    yield made
+    made.desk.provider.close()
