@@ -2,7 +2,7 @@
 # The environment passes through: MYCERT_HOME, MYCERT_PORT, MYCERT_STATUS_PORT, MYCERT_CONFIG.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup setup-test lint test test-all slow bench lock clean
+.PHONY: help demo setup setup-test lint test test-all slow bench docs lock clean
 
 PYTEST := .venv/bin/python -m pytest
 
@@ -12,6 +12,7 @@ help:
 	@echo 'make test-all  the same and the long matrices'
 	@echo 'make lint      only the checks: ruff, mypy, import-linter'
 	@echo 'make bench     measure'
+	@echo 'make docs      write docs/openapi.json and docs/cli.md anew, which tests compare'
 	@echo 'make lock      lock the dependencies anew (requirements/*.in to requirements/*.txt)'
 	@echo 'make clean     remove what the set-up and the tools made; the data in var/ stays'
 
@@ -41,6 +42,9 @@ test-all: test slow
 
 bench: setup-test
 	.venv/bin/python -m tests.bench
+
+docs: setup-test
+	.venv/bin/python -m tests.documents
 
 lock:
 	@scripts/lock.sh

@@ -11,8 +11,9 @@ from typing import Any
 
 from litestar import Litestar, Request, Router, post
 from litestar.datastructures import State
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.handlers import BaseRouteHandler
+from litestar.params import FromPath, JSONBody
 from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED, HTTP_204_NO_CONTENT
 
 from api.bearer import bearer_token
@@ -40,7 +41,9 @@ _PROOF = Lane("proof", threads=8)
 
 @post("/orders", status_code=HTTP_202_ACCEPTED)
 @_LANE.handler
-def order(data: OrderMessage, fresh: Identity, issuance: Issuance) -> StoreMessage:
+def order(
+    data: JSONBody[OrderMessage], fresh: NamedDependency[Identity], issuance: NamedDependency[Issuance]
+) -> StoreMessage:
     store = issuance.order(
         fresh,
         Order(
@@ -62,27 +65,41 @@ def order(data: OrderMessage, fresh: Identity, issuance: Issuance) -> StoreMessa
 
 @post("/orders/{request_id:str}/parts", status_code=HTTP_200_OK)
 @_LANE.handler
-def collect(request_id: str, data: CollectMessage, identity: Identity, holdings: Holdings) -> SealedMessage:
+def collect(
+    request_id: FromPath[str],
+    data: JSONBody[CollectMessage],
+    identity: NamedDependency[Identity],
+    holdings: NamedDependency[Holdings],
+) -> SealedMessage:
     sealed = holdings.collect(identity, request_id, data.part, data.recipient)
     return SealedMessage(store_id=sealed.store_id, ciphertext=sealed.ciphertext)
 
 
 @post("/orders/{request_id:str}/completion", status_code=HTTP_200_OK)
 @_LANE.handler
-def complete(request_id: str, identity: Identity, holdings: Holdings) -> StoreMessage:
+def complete(
+    request_id: FromPath[str], identity: NamedDependency[Identity], holdings: NamedDependency[Holdings]
+) -> StoreMessage:
     store = holdings.complete(identity, request_id)
     return StoreMessage(store_id=store.id, status=store.status)
 
 
 @post("/orders/{request_id:str}/abandonment", status_code=HTTP_204_NO_CONTENT)
 @_LANE.handler
-def abandon(request_id: str, identity: Identity, holdings: Holdings) -> None:
+def abandon(
+    request_id: FromPath[str], identity: NamedDependency[Identity], holdings: NamedDependency[Holdings]
+) -> None:
     holdings.abandon(identity, request_id)
 
 
 @post("/stores/{store_id:str}/deactivation", status_code=HTTP_200_OK)
 @_LANE.handler
-def deactivate(store_id: str, data: DeactivateMessage, fresh: Identity, holdings: Holdings) -> StoreMessage:
+def deactivate(
+    store_id: FromPath[str],
+    data: JSONBody[DeactivateMessage],
+    fresh: NamedDependency[Identity],
+    holdings: NamedDependency[Holdings],
+) -> StoreMessage:
     store = holdings.deactivate(fresh, store_id, data.reason)
     return StoreMessage(store_id=store.id, status=store.status)
 
@@ -105,7 +122,7 @@ def build_issuer_app(
     def proven(request: Request[Identity, object, State]) -> Identity:
         return request.user
 
-    def fresh(identity: Identity) -> Identity:
+    def fresh(identity: NamedDependency[Identity]) -> Identity:
         verifier.require_fresh(identity)
         return identity
 

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import msgspec
 from litestar import Litestar, get, post
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.status_codes import HTTP_200_OK
 
 from api.internal.wire import Wire
@@ -85,29 +86,29 @@ def record_of(store: Store) -> StoreRecord:
 
 @get("/stores", sync_to_thread=True)
 def search(
-    desk: OfficerDesk,
-    ehealth_id: str | None = None,
-    serial: str | None = None,
-    status: StoreStatus | None = None,
-    limit: int = 100,
+    desk: NamedDependency[OfficerDesk],
+    ehealth_id: FromQuery[str | None] = None,
+    serial: FromQuery[str | None] = None,
+    status: FromQuery[StoreStatus | None] = None,
+    limit: FromQuery[int] = 100,
 ) -> StoreRecords:
     found = desk.search(ehealth_id=ehealth_id, serial=serial, status=status, limit=max(1, min(limit, 10_000)))
     return StoreRecords(items=[record_of(store) for store in found])
 
 
 @get("/stores/{store_id:str}", sync_to_thread=True)
-def show(desk: OfficerDesk, store_id: str) -> StoreRecord:
+def show(desk: NamedDependency[OfficerDesk], store_id: FromPath[str]) -> StoreRecord:
     return record_of(desk.show(store_id))
 
 
 @post("/revocations", status_code=HTTP_200_OK, sync_to_thread=True)
-def revoke(desk: OfficerDesk, data: RevokeMessage) -> StoreRecords:
+def revoke(desk: NamedDependency[OfficerDesk], data: JSONBody[RevokeMessage]) -> StoreRecords:
     ended = desk.revoke(data.store_ids, data.reason, data.officer, dry_run=data.dry_run)
     return StoreRecords(items=[record_of(store) for store in ended])
 
 
 @post("/crls/{authority:str}", status_code=HTTP_200_OK, sync_to_thread=True)
-def issue_crl(authority: str, issue: Callable[[str], int]) -> CrlMessage:
+def issue_crl(authority: FromPath[str], issue: NamedDependency[Callable[[str], int]]) -> CrlMessage:
     return CrlMessage(authority=authority, number=issue(authority))
 
 

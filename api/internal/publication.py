@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import msgspec
 from litestar import Litestar, post
-from litestar.params import RawBody
+from litestar.params import FromPath, RawBody
 from litestar.status_codes import HTTP_200_OK
 
 from api.health import Check, health_router
@@ -40,7 +40,7 @@ def build_publication_app(
     """The application behind ``run/issuer-publisher.sock``, in the issuer's process."""
 
     @post("/crls/{authority:str}", status_code=HTTP_200_OK, sync_to_thread=True)
-    def issue_crl(authority: str) -> CrlIssued:
+    def issue_crl(authority: FromPath[str]) -> CrlIssued:
         return CrlIssued(authority=authority, number=crl_issuer.issue(authority))
 
     @post("/responder-certificate", status_code=HTTP_200_OK, media_type=_PKIX_CERT, sync_to_thread=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from litestar import Litestar, Request
 from litestar.datastructures import State
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.types import ControllerRouterHandler, ExceptionHandler
 
 from api.health import Check, health_router
@@ -50,7 +50,7 @@ def build_web_app(
     def anyone(request: Request[Person, object, State]) -> Person:
         return request.user  # Set by the first guard.
 
-    def fresh(anyone: Person) -> Person:
+    def fresh(anyone: NamedDependency[Person]) -> Person:
         verifier.require_fresh(anyone.identity)
         return anyone
 
@@ -78,6 +78,6 @@ def build_web_app(
     )
 
 
-def _same(anyone: Person) -> Person:
+def _same(anyone: NamedDependency[Person]) -> Person:
     """A person whose rights the use case itself checks."""
     return anyone

@@ -215,7 +215,7 @@ def _response(status: int, codes: list[str]) -> dict[str, Any]:
 
 def _links(operation: str) -> dict[str, Any]:
     """From an answer to the calls that its ids are for."""
-    if operation == "start":
+    if operation in ("start", "renew"):
         return {name: _link(name, "request_id", "$response.body#/id") for name in _OF_REQUEST}
     if operation == "verify":
         token = {"Delivery-Token": "$response.body#/delivery_token"}
@@ -226,7 +226,7 @@ def _links(operation: str) -> dict[str, Any]:
     if operation == "listStores":
         return {
             name: _link(name, "store_id", "$response.body#/items/0/id")
-            for name in ("showStore", "deactivate")
+            for name in ("showStore", "deactivate", "renew")
         }
     return {}
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Final
 
 from litestar import HttpMethod, Response, Router, delete, get, post, put, route
-from litestar.params import HeaderParameter, PathParameter
+from litestar.di import NamedDependency
+from litestar.params import HeaderParameter, JSONBody, PathParameter
 from litestar.status_codes import (
     HTTP_200_OK,
     HTTP_201_CREATED,
@@ -91,7 +92,9 @@ _DELIVERY: Final = ("delivery-expired", "delivery-token-invalid")
 
 
 @get("/eligibility", sync_to_thread=False, opt=may())
-def eligibility(anyone: Person, language: Language, texts: Texts) -> EligibilityOut:
+def eligibility(
+    anyone: NamedDependency[Person], language: NamedDependency[Language], texts: NamedDependency[Texts]
+) -> EligibilityOut:
     """Whether the portal's kiosk shows myCert, and what to do where it does not (R3)."""
     gates = judge(anyone.identity.standing)
     return EligibilityOut(
@@ -108,7 +111,9 @@ def eligibility(anyone: Person, language: Language, texts: Texts) -> Eligibility
 
 
 @get("/terms", sync_to_thread=False, opt=may())
-def terms(anyone: Person, language: Language, texts: Texts) -> TermsOut:
+def terms(
+    anyone: NamedDependency[Person], language: NamedDependency[Language], texts: NamedDependency[Texts]
+) -> TermsOut:
     """The terms in force, in the best language for Accept-Language."""
     found = texts.terms(language)
     return TermsOut(
@@ -119,7 +124,9 @@ def terms(anyone: Person, language: Language, texts: Texts) -> TermsOut:
 
 
 @get("/deactivation-reasons", sync_to_thread=False, opt=may())
-def deactivation_reasons(anyone: Person, language: Language, texts: Texts) -> ReasonsOut:
+def deactivation_reasons(
+    anyone: NamedDependency[Person], language: NamedDependency[Language], texts: NamedDependency[Texts]
+) -> ReasonsOut:
     """What a holder can choose from, in the best language for Accept-Language."""
     return ReasonsOut(
         items=[ReasonOut(code=code, label=label) for code, label in texts.reasons(language).items()]
@@ -128,7 +135,9 @@ def deactivation_reasons(anyone: Person, language: Language, texts: Texts) -> Re
 
 @get("/stores", opt=may(*_OWNER))
 @READING.handler
-def list_stores(person: Person, held_stores: HeldStores, clock: Clock) -> StoresOut:
+def list_stores(
+    person: NamedDependency[Person], held_stores: NamedDependency[HeldStores], clock: NamedDependency[Clock]
+) -> StoresOut:
     """One's own stores, newest first."""
     now = clock()
     return StoresOut(items=[store_out(held, now) for held in held_stores.all_of(person)])
@@ -136,7 +145,12 @@ def list_stores(person: Person, held_stores: HeldStores, clock: Clock) -> Stores
 
 @get("/stores/{store_id:str}", opt=may(*_OWNER))
 @READING.handler
-def show_store(person: Person, store_id: Id, held_stores: HeldStores, clock: Clock) -> StoreOut:
+def show_store(
+    person: NamedDependency[Person],
+    store_id: Id,
+    held_stores: NamedDependency[HeldStores],
+    clock: NamedDependency[Clock],
+) -> StoreOut:
     """One of one's own stores."""
     return store_out(held_stores.find(person, store_id), clock())
 
@@ -148,7 +162,11 @@ def show_store(person: Person, store_id: Id, held_stores: HeldStores, clock: Clo
 )
 @ISSUING.handler
 def deactivate(
-    fresh: Person, store_id: Id, data: DeactivationIn, held_stores: HeldStores, clock: Clock
+    fresh: NamedDependency[Person],
+    store_id: Id,
+    data: JSONBody[DeactivationIn],
+    held_stores: NamedDependency[HeldStores],
+    clock: NamedDependency[Clock],
 ) -> StoreOut:
     """End a store for good."""
     held = held_stores.deactivate(fresh, store_id, data.reason, confirmed=data.confirm)
@@ -165,10 +183,10 @@ def deactivate(
 )
 @ISSUING.handler
 def renew(
-    person: Person,
+    person: NamedDependency[Person],
     store_id: Id,
-    journey: Journey,
-    data: StartIn | None = None,
+    journey: NamedDependency[Journey],
+    data: JSONBody[StartIn | None] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> RequestOut:
     """Ask for the successor of an active store, which makes way when that is active."""
@@ -178,7 +196,10 @@ def renew(
 @post("/requests", status_code=HTTP_201_CREATED, opt=may(*_GATES, "active-store-exists", "ca-unavailable"))
 @ISSUING.handler
 def start(
-    person: Person, journey: Journey, data: StartIn | None = None, idempotency_key: IdempotencyKey = None
+    person: NamedDependency[Person],
+    journey: NamedDependency[Journey],
+    data: JSONBody[StartIn | None] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> RequestOut:
     """Ask for a store. Starts over: an unfinished request is superseded, a store it had begun revoked."""
     return request_out(journey.start(person, idempotency_key))
@@ -186,7 +207,10 @@ def start(
 
 @get("/requests/current", opt=may(*_GATES, "not-found"))
 async def current(
-    person: Person, journey: Journey, settlements: Settlements, prefer: Prefer = None
+    person: NamedDependency[Person],
+    journey: NamedDependency[Journey],
+    settlements: NamedDependency[Settlements],
+    prefer: Prefer = None,
 ) -> Response[RequestOut]:
     """The unfinished request, if there is one."""
 
@@ -213,7 +237,11 @@ def methods_of_request() -> Response[None]:
 
 @get("/requests/{request_id:str}", opt=may(*_GATES))
 async def show_request(
-    person: Person, request_id: Id, journey: Journey, settlements: Settlements, prefer: Prefer = None
+    person: NamedDependency[Person],
+    request_id: Id,
+    journey: NamedDependency[Journey],
+    settlements: NamedDependency[Settlements],
+    prefer: Prefer = None,
 ) -> Response[RequestOut]:
     """One of one's own requests."""
     return await _patiently(lambda: journey.find(person, request_id), settlements, prefer)
@@ -221,7 +249,7 @@ async def show_request(
 
 @delete("/requests/{request_id:str}", status_code=HTTP_204_NO_CONTENT, opt=may(*_GATES, *_STEP))
 @ISSUING.handler
-def cancel(person: Person, request_id: Id, journey: Journey) -> None:
+def cancel(person: NamedDependency[Person], request_id: Id, journey: NamedDependency[Journey]) -> None:
     """End an unfinished request; a store it had begun is revoked."""
     journey.cancel(person, request_id)
 
@@ -229,7 +257,11 @@ def cancel(person: Person, request_id: Id, journey: Journey) -> None:
 @put("/requests/{request_id:str}/terms", opt=may(*_GATES, "wrong-state", "terms-outdated"))
 @READING.handler
 def accept_terms(
-    person: Person, request_id: Id, data: TermsIn, language: Language, journey: Journey
+    person: NamedDependency[Person],
+    request_id: Id,
+    data: JSONBody[TermsIn],
+    language: NamedDependency[Language],
+    journey: NamedDependency[Journey],
 ) -> RequestOut:
     """Accept the terms of this version."""
     return request_out(journey.accept_terms(person, request_id, data.version, language))
@@ -238,7 +270,11 @@ def accept_terms(
 @put("/requests/{request_id:str}/email", opt=may(*_GATES, *_CODE, "email-invalid"))
 @MAILING.handler
 def set_email(
-    person: Person, request_id: Id, data: EmailIn, language: Language, verification: Verification
+    person: NamedDependency[Person],
+    request_id: Id,
+    data: JSONBody[EmailIn],
+    language: NamedDependency[Language],
+    verification: NamedDependency[Verification],
 ) -> RequestOut:
     """Confirm the data shown, name an address, and have a code sent to it."""
     return request_out(
@@ -248,7 +284,9 @@ def set_email(
 
 @post("/requests/{request_id:str}/code", status_code=HTTP_200_OK, opt=may(*_GATES, *_CODE))
 @MAILING.handler
-def resend_code(person: Person, request_id: Id, verification: Verification) -> RequestOut:
+def resend_code(
+    person: NamedDependency[Person], request_id: Id, verification: NamedDependency[Verification]
+) -> RequestOut:
     """Send a new code to the same address; the one before is worthless from then on."""
     return request_out(verification.resend(person, request_id))
 
@@ -266,10 +304,10 @@ def resend_code(person: Person, request_id: Id, verification: Verification) -> R
 )
 @ISSUING.handler
 def verify(
-    fresh: Person,
+    fresh: NamedDependency[Person],
     request_id: Id,
-    data: VerificationIn,
-    verification: Verification,
+    data: JSONBody[VerificationIn],
+    verification: NamedDependency[Verification],
     delivery_token: TokenHeader = None,
 ) -> VerificationOut:
     """The code that was mailed: the store is made from then on. Repeatable with a token of one's own."""
@@ -282,7 +320,10 @@ def verify(
 @post("/requests/{request_id:str}/password", status_code=HTTP_200_OK, opt=may(*_GATES, *_STEP, *_DELIVERY))
 @ISSUING.handler
 def password(
-    person: Person, request_id: Id, journey: Journey, delivery_token: TokenHeader = None
+    person: NamedDependency[Person],
+    request_id: Id,
+    journey: NamedDependency[Journey],
+    delivery_token: TokenHeader = None,
 ) -> PasswordOut:
     """The PKCS#12 file's password."""
     secret = journey.fetch(person, request_id, "password", delivery_token)
@@ -292,7 +333,10 @@ def password(
 @get("/requests/{request_id:str}/keystore", media_type=PKCS12, opt=may(*_GATES, *_STEP, *_DELIVERY))
 @ISSUING.handler
 def keystore(
-    person: Person, request_id: Id, journey: Journey, delivery_token: TokenHeader = None
+    person: NamedDependency[Person],
+    request_id: Id,
+    journey: NamedDependency[Journey],
+    delivery_token: TokenHeader = None,
 ) -> Response[bytes]:
     """The PKCS#12 file."""
     content = journey.fetch(person, request_id, "keystore", delivery_token)
@@ -309,7 +353,9 @@ def keystore(
     opt=may(*_GATES, *_STEP, "delivery-expired"),
 )
 @ISSUING.handler
-def complete(person: Person, request_id: Id, journey: Journey) -> RequestOut:
+def complete(
+    person: NamedDependency[Person], request_id: Id, journey: NamedDependency[Journey]
+) -> RequestOut:
     """Both parts are safe with their holder: the sealed material goes."""
     return request_out(journey.complete(person, request_id))
 
