@@ -89,15 +89,4 @@ def upgrade() -> None:
             "state IN ('created', 'terms-accepted', 'code-sent', 'generating', 'ready')"
         ),
     )
-    op.create_table(
-        "sessions",
-        sa.Column("id", sa.LargeBinary(), nullable=False),
-        sa.Column("content", sa.LargeBinary(), nullable=False),
-        sa.Column("provider_session", sa.LargeBinary(), nullable=True),
-        sa.Column("seen_at", UtcDateTime(), nullable=False),
-        sa.Column("expires_at", UtcDateTime(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_sessions")),
-    )
-    op.create_index(op.f("ix_sessions_expires_at"), "sessions", ["expires_at"], unique=False)
-    op.create_index(op.f("ix_sessions_provider_session"), "sessions", ["provider_session"], unique=False)
     forbid_change(op.get_bind(), "journey_events")
