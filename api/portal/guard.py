@@ -42,7 +42,7 @@ def add_headers(response: Response[Any], *, provider_origin: str, secure: bool) 
     # A log-out is a form that ends at the provider, and browsers hold form-action against redirects too.
     policy = (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
-        f"form-action 'self' {provider_origin}; base-uri 'none'; frame-ancestors 'none'"
+        f"form-action 'self' {provider_origin}; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
     )
     headers = {
         "Content-Security-Policy": policy,

@@ -10,11 +10,14 @@ from litestar.di import NamedDependency
 from litestar.params import FromQuery
 from litestar.response import Redirect
 
+from api.logs import get_logger
 from api.portal.desk import Desk, go
 from api.portal.provider import Attempt, LoginRefused, check_answers, claims_of
 from api.portal.sessions import COOKIE_BYTES, derive, parse_cookie, text
 from api.portal.visitors import safe_place
 from issuer.identity.errors import AssertionRefused, ProviderKeysUnavailable
+
+log = get_logger()
 
 CALLBACK = "/login/callback"
 
@@ -72,6 +75,7 @@ def callback(request: Request[Any, Any, Any], desk: NamedDependency[Desk]) -> Re
     _end_session(request, desk)
     session = claims.get("sid")
     opened = desk.sessions.open(assertion, identity.expires_at, session if isinstance(session, str) else None)
+    log.info("logged-in", luxtrust=identity.standing.luxtrust, authenticated_at=identity.authenticated_at)
     answer = go(safe_place(place))
     answer.set_cookie(desk.cookies.session(opened))
     answer.set_cookie(desk.cookies.attempt("", 0))
@@ -81,6 +85,7 @@ def callback(request: Request[Any, Any, Any], desk: NamedDependency[Desk]) -> Re
 @post("/logout", status_code=303, sync_to_thread=True)
 def logout(request: Request[Any, Any, Any], desk: NamedDependency[Desk]) -> Response[Any]:
     _end_session(request, desk)
+    log.info("logged-out")
     answer = Redirect(desk.provider.logout_address(), status_code=303)
     answer.set_cookie(desk.cookies.session(""))
     return answer
