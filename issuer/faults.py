@@ -1,4 +1,4 @@
-"""Every step at which a process may die, in one place, so that none is forgotten (docs/adr/0011).
+"""Every step at which a process may die, in one place, so that none is forgotten (docs/adr/0013).
 
 Nothing happens here unless tests armed it, which production refuses. Armed with a folder, a file
 ``<point>.kill`` ends the process at that step as ``kill -9`` does, ``<point>.stop`` halts it there until it

@@ -17,11 +17,11 @@ from api.journey import records
 from api.journey.config import JourneyConfig
 from api.journey.records import NO_CODE, JourneyRequest, shown
 from api.journey.steps import Person, Steps
-from api.journey.tokens import parse_delivery_token
+from api.journey.tokens import parse_recipient
 from api.texts import Language, Texts
 from issuer.clock import RandomBytes
 from issuer.errors import DeliveryExpired, DeliveryTokenInvalid, NotFound, Overloaded
-from issuer.issuance.keystore.sealing import derive_recipient, open_sealed
+from issuer.issuance.keystore.sealing import SealRefused, open_sealed
 from issuer.registry import stores
 from issuer.registry.deliveries import Part, sealing_context
 from policies.eligibility import check_eligible
@@ -108,16 +108,30 @@ class Journey:
                 **shown(person.identity),
             )
 
-    def fetch(self, person: Person, request_id: str, part: Part, delivery_token: str | None) -> bytes:
-        """The password, or the PKCS#12, opened with the holder's own token and kept nowhere."""
+    def fetch(
+        self,
+        person: Person,
+        request_id: str,
+        part: Part,
+        delivery_token: str | None,
+        delivery_key: str | None = None,
+    ) -> bytes:
+        """The password, or the PKCS#12: opened with the holder's own token and kept nowhere.
+
+        As ciphertext where it was sealed to a key of the caller's own.
+        """
         request = self._ready(person, request_id)
-        token = parse_delivery_token(delivery_token)
-        recipient = derive_recipient(token)
-        if request.recipient is None or not hmac.compare_digest(request.recipient, recipient):
+        recipient = parse_recipient(delivery_token, delivery_key)
+        if recipient is None or not hmac.compare_digest(request.recipient or b"", recipient.public_key):
             raise DeliveryTokenInvalid(request.id)
-        sealed = self._steps.issuer.collect(person.assertion, request.id, part, recipient)
+        sealed = self._steps.issuer.collect(person.assertion, request.id, part, recipient.public_key)
+        if recipient.token is None:
+            return sealed.ciphertext
         context = sealing_context(request.id, sealed.store_id)
-        return open_sealed(token, sealed.ciphertext, part=part, context=context)
+        try:
+            return open_sealed(recipient.token, sealed.ciphertext, part=part, context=context)
+        except SealRefused:
+            raise DeliveryTokenInvalid(request.id) from None
 
     def complete(self, person: Person, request_id: str) -> JourneyRequest:
         """Back to home: the sealed material goes (R17). Repeating it is harmless."""

@@ -14,7 +14,7 @@ from api.journey.ordering import order_store
 from api.journey.records import NO_CODE, JourneyRequest, shown
 from api.journey.steps import Person, Steps
 from api.journey.tables import code_sends, requests
-from api.journey.tokens import parse_delivery_token
+from api.journey.tokens import Recipient, parse_recipient
 from api.mail.address import EmailAddress, parse_address
 from api.mail.errors import MailError
 from api.mail.messages import code_message
@@ -23,7 +23,6 @@ from api.texts import Language, Texts
 from issuer.audit.events import Detail
 from issuer.clock import RandomBytes
 from issuer.faults import FaultPoint, fault_point
-from issuer.issuance.keystore.sealing import derive_recipient
 from policies.codes import check_usable
 from policies.errors import CodeInvalid, WrongState
 from policies.lifecycle import RequestEvent, RequestState, next_request_state
@@ -32,10 +31,13 @@ from policies.terms import check_accepted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """The answer to the right code: the request, and the delivery token that alone opens its store."""
+    """The answer to the right code: the request, and the delivery token that alone opens its store.
+
+    No token where the store is sealed to a key of the caller's own.
+    """
 
     request: JourneyRequest
-    token: bytes = field(repr=False)
+    token: bytes | None = field(repr=False)
 
 
 class Verification:
@@ -84,18 +86,25 @@ class Verification:
             pause=True,
         )
 
-    def verify(self, person: Person, request_id: str, code: str, delivery_token: str | None) -> Accepted:
-        """The right code begins the generation. With the caller's own token it can be repeated (R14)."""
+    def verify(
+        self,
+        person: Person,
+        request_id: str,
+        code: str,
+        delivery_token: str | None,
+        delivery_key: str | None = None,
+    ) -> Accepted:
+        """The right code begins the generation. With the caller's token or key it can be repeated (R14)."""
         request = self._steps.begin(person, request_id)
-        token = None if delivery_token is None else parse_delivery_token(delivery_token)
-        own_token = self._random(32) if token is None else token
-        recipient = derive_recipient(own_token)
+        brought = parse_recipient(delivery_token, delivery_key)
+        sealed_to = Recipient.of_token(self._random(32)) if brought is None else brought
+        recipient = sealed_to.public_key
         digest = self._codes.hash_code(request.id, code)
-        if token is not None and self._repeats(request, recipient, digest):
+        if brought is not None and self._repeats(request, recipient, digest):
             if request.state is RequestState.GENERATING and request.store_id is None:
                 # Whether the first order arrived is not known; the issuer takes it once.
                 request = order_store(self._steps, person, request, repeated=True)
-            return Accepted(request=request, token=own_token)
+            return Accepted(request=request, token=sealed_to.token)
         if request.state is not RequestState.CODE_SENT:
             raise WrongState(f"no code is awaited in {request.state}")
         check_accepted(request.terms_version, self._texts.terms_version)
@@ -119,11 +128,11 @@ class Verification:
         except WrongState:
             # Another call with the same code was first; with the same token it is the same act.
             latest = self._steps.look(person, request_id)
-            if token is not None and self._repeats(latest, recipient, digest):
-                return Accepted(request=latest, token=own_token)
+            if brought is not None and self._repeats(latest, recipient, digest):
+                return Accepted(request=latest, token=sealed_to.token)
             raise
         fault_point(FaultPoint.CODE_ACCEPTED)
-        return Accepted(request=order_store(self._steps, person, accepted), token=own_token)
+        return Accepted(request=order_store(self._steps, person, accepted), token=sealed_to.token)
 
     def _send_code(
         self,

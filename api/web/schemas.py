@@ -117,11 +117,17 @@ class RequestOut(Out, frozen=True, kw_only=True):
 
 class VerificationOut(Out, frozen=True, kw_only=True):
     request: RequestOut
-    delivery_token: Annotated[str, msgspec.Meta(extra_json_schema={"extra": {"pattern": DELIVERY_PATTERN}})]
+    delivery_token: (
+        Annotated[str, msgspec.Meta(extra_json_schema={"extra": {"pattern": DELIVERY_PATTERN}})] | None
+    )
+    """None where the store is sealed to the caller's own Delivery-Key."""
 
 
 class PasswordOut(Out, frozen=True, kw_only=True):
-    password: str
+    """The password, or, under a Delivery-Key, what only its holder can open: HPKE, base64url."""
+
+    password: str | msgspec.UnsetType = msgspec.UNSET
+    sealed: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class StoreOut(Out, frozen=True, kw_only=True):

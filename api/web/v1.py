@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Final
+from typing import Final
 
 from litestar import HttpMethod, Response, Router, delete, get, post, put, route
 from litestar.di import NamedDependency
-from litestar.params import HeaderParameter, JSONBody, PathParameter
+from litestar.params import JSONBody
 from litestar.status_codes import (
     HTTP_200_OK,
     HTTP_201_CREATED,
@@ -16,18 +16,17 @@ from litestar.status_codes import (
 )
 from litestar.types import Guard
 
-from api.ids import ID_PATTERN
 from api.journey.holdings import HeldStores
 from api.journey.journey import Journey
 from api.journey.records import JourneyRequest
 from api.journey.steps import Person
-from api.journey.tokens import format_delivery_token
+from api.journey.tokens import base64url, format_delivery_token
 from api.journey.verification import Verification
 from api.lanes import ISSUING, MAILING, READING
 from api.texts import Language, Texts
 from api.web.openapi import may
+from api.web.parameters import Id, IdempotencyKey, KeyHeader, Prefer, TokenHeader
 from api.web.schemas import (
-    IDEMPOTENCY_KEY_PATTERN,
     DeactivationIn,
     EligibilityOut,
     EmailIn,
@@ -54,33 +53,6 @@ from policies.eligibility import first_failed, judge
 from policies.lifecycle import RequestState
 
 PKCS12: Final = "application/x-pkcs12"
-
-Id = Annotated[str, PathParameter(schema_extra={"format": "uuid", "pattern": ID_PATTERN})]
-TokenHeader = Annotated[
-    str | None,
-    HeaderParameter(
-        name="Delivery-Token",
-        description="base64url of 32 random bytes: one's own, or what the verification answered",
-        required=False,
-    ),
-]
-IdempotencyKey = Annotated[
-    str | None,
-    HeaderParameter(
-        name="Idempotency-Key",
-        description="Repeating a start under the same key answers with the same request.",
-        required=False,
-        pattern=IDEMPOTENCY_KEY_PATTERN,
-    ),
-]
-Prefer = Annotated[
-    str | None,
-    HeaderParameter(
-        name="Prefer",
-        description="`wait=N` (RFC 7240): answer when the store is made, or after N seconds (at most 30).",
-        required=False,
-    ),
-]
 
 # The problems that several operations share; what every operation may answer is in api.web.openapi.
 _OWNER: Final = ("not-luxtrust", "ehealthid-not-primary")
@@ -309,12 +281,12 @@ def verify(
     data: JSONBody[VerificationIn],
     verification: NamedDependency[Verification],
     delivery_token: TokenHeader = None,
+    delivery_key: KeyHeader = None,
 ) -> VerificationOut:
-    """The code that was mailed: the store is made from then on. Repeatable with a token of one's own."""
-    accepted = verification.verify(fresh, request_id, data.code, delivery_token)
-    return VerificationOut(
-        request=request_out(accepted.request), delivery_token=format_delivery_token(accepted.token)
-    )
+    """The code that was mailed: the store is made from then on. Repeatable with one's own token or key."""
+    accepted = verification.verify(fresh, request_id, data.code, delivery_token, delivery_key)
+    token = None if accepted.token is None else format_delivery_token(accepted.token)
+    return VerificationOut(request=request_out(accepted.request), delivery_token=token)
 
 
 @post("/requests/{request_id:str}/password", status_code=HTTP_200_OK, opt=may(*_GATES, *_STEP, *_DELIVERY))
@@ -324,9 +296,12 @@ def password(
     request_id: Id,
     journey: NamedDependency[Journey],
     delivery_token: TokenHeader = None,
+    delivery_key: KeyHeader = None,
 ) -> PasswordOut:
     """The PKCS#12 file's password."""
-    secret = journey.fetch(person, request_id, "password", delivery_token)
+    secret = journey.fetch(person, request_id, "password", delivery_token, delivery_key)
+    if delivery_key is not None:
+        return PasswordOut(sealed=base64url(secret))
     return PasswordOut(password=secret.decode("ascii"))
 
 
@@ -337,9 +312,12 @@ def keystore(
     request_id: Id,
     journey: NamedDependency[Journey],
     delivery_token: TokenHeader = None,
+    delivery_key: KeyHeader = None,
 ) -> Response[bytes]:
     """The PKCS#12 file."""
-    content = journey.fetch(person, request_id, "keystore", delivery_token)
+    content = journey.fetch(person, request_id, "keystore", delivery_token, delivery_key)
+    if delivery_key is not None:
+        return Response(content=content, media_type="application/octet-stream")
     return Response(
         content=content,
         media_type=PKCS12,

@@ -27,6 +27,14 @@ def derive_recipient(token: bytes) -> bytes:
     return _private_key(token).public_key().public_bytes_raw()
 
 
+def check_recipient(recipient: bytes) -> None:
+    """Raises SealRefused for what is no X25519 public key, or one to which anybody could open."""
+    try:
+        seal(recipient, b"", part="password", context=b"")
+    except ValueError:
+        raise SealRefused("not a public key that can be sealed to") from None
+
+
 def seal(recipient: bytes, content: bytes, *, part: Part, context: bytes) -> bytes:
     """Raises ValueError for a recipient that is no X25519 public key."""
     return _SUITE.encrypt(content, X25519PublicKey.from_public_bytes(recipient), _info(part, context))
