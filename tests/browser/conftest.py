@@ -37,13 +37,14 @@ START = {
 }
 
 
-@pytest.fixture(scope="session")
+# A module's, and no longer: while it lives, the thread has a running event loop, and no asyncio test could run.
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(playwright: Playwright) -> Iterator[Browser]:
     browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
     yield browser
@@ -72,8 +73,10 @@ class Visitor:
         return page
 
     def _heard(self, message: Any) -> None:
-        # A status of 4xx on a page that we asked for is Chromium's line, not the page's.
-        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
+        # Chromium's own lines, not the page's: a status of 4xx that we asked for, and a question
+        # before leaving that it does not put where nobody has touched the page.
+        own = ("Failed to load resource", "Blocked attempt to show a 'beforeunload'")
+        if message.type in ("error", "warning") and not message.text.startswith(own):
             self.complaints.append(message.text)
 
     def _asked(self, request: Any) -> None:
