@@ -24,6 +24,12 @@ from api.web.schemas import DELIVERY_PATTERN
 
 _PROBLEMS: Final = "problems"
 _ALWAYS: Final = ("unauthenticated", "too-large", "invalid-request", "too-many-requests", "internal")
+
+# The problems that several operations share, for :func:`may`.
+GATES: Final = ("account-not-valid", "not-luxtrust", "ehealthid-not-primary", "not-health-professional")
+FRESH: Final = ("authentication-too-old",)
+STEP: Final = ("wrong-state", "ca-unavailable")
+
 _EXAMPLE_ID: Final = "0b54e6a6-0d0f-4c5f-8f27-0d7c1f6d2c11"
 _EXAMPLE_DELIVERY: Final = "bXlDZXJ0IGRvY3VtZW50YXRpb24gZXhhbXBsZSB0b2s"
 

@@ -11,7 +11,6 @@ from litestar.params import JSONBody
 from litestar.status_codes import (
     HTTP_200_OK,
     HTTP_201_CREATED,
-    HTTP_202_ACCEPTED,
     HTTP_204_NO_CONTENT,
 )
 from litestar.types import Guard
@@ -20,18 +19,17 @@ from api.journey.holdings import HeldStores
 from api.journey.journey import Journey
 from api.journey.records import JourneyRequest
 from api.journey.steps import Person
-from api.journey.tokens import base64url, format_delivery_token
 from api.journey.verification import Verification
 from api.lanes import ISSUING, MAILING, READING
 from api.texts import Language, Texts
-from api.web.openapi import may
-from api.web.parameters import Id, IdempotencyKey, KeyHeader, Prefer, TokenHeader
+from api.web.delivery import complete, keystore, password, verify
+from api.web.openapi import FRESH, GATES, STEP, may
+from api.web.parameters import Id, IdempotencyKey, Prefer
 from api.web.schemas import (
     DeactivationIn,
     EligibilityOut,
     EmailIn,
     GateOut,
-    PasswordOut,
     ReasonOut,
     ReasonsOut,
     RequestOut,
@@ -41,8 +39,6 @@ from api.web.schemas import (
     StoresOut,
     TermsIn,
     TermsOut,
-    VerificationIn,
-    VerificationOut,
     request_out,
     store_out,
 )
@@ -52,15 +48,8 @@ from issuer.errors import NotFound
 from policies.eligibility import first_failed, judge
 from policies.lifecycle import RequestState
 
-PKCS12: Final = "application/x-pkcs12"
-
-# The problems that several operations share; what every operation may answer is in api.web.openapi.
 _OWNER: Final = ("not-luxtrust", "ehealthid-not-primary")
-_GATES: Final = ("account-not-valid", "not-luxtrust", "ehealthid-not-primary", "not-health-professional")
-_FRESH: Final = ("authentication-too-old",)
-_STEP: Final = ("wrong-state", "ca-unavailable")
 _CODE: Final = ("wrong-state", "terms-not-accepted", "terms-outdated", "mail-unavailable")
-_DELIVERY: Final = ("delivery-expired", "delivery-token-invalid")
 
 
 @get("/eligibility", sync_to_thread=False, opt=may())
@@ -130,7 +119,7 @@ def show_store(
 @post(
     "/stores/{store_id:str}/deactivation",
     status_code=HTTP_200_OK,
-    opt=may(*_FRESH, *_OWNER, "already-deactivated", "confirmation-missing", "ca-unavailable"),
+    opt=may(*FRESH, *_OWNER, "already-deactivated", "confirmation-missing", "ca-unavailable"),
 )
 @ISSUING.handler
 def deactivate(
@@ -149,7 +138,7 @@ def deactivate(
     "/stores/{store_id:str}/renewal",
     status_code=HTTP_201_CREATED,
     opt=may(
-        *_GATES,
+        *GATES,
         *("already-deactivated", "renewal-too-early", "active-store-exists", "wrong-state", "ca-unavailable"),
     ),
 )
@@ -165,7 +154,7 @@ def renew(
     return request_out(journey.renew(person, store_id, idempotency_key))
 
 
-@post("/requests", status_code=HTTP_201_CREATED, opt=may(*_GATES, "active-store-exists", "ca-unavailable"))
+@post("/requests", status_code=HTTP_201_CREATED, opt=may(*GATES, "active-store-exists", "ca-unavailable"))
 @ISSUING.handler
 def start(
     person: NamedDependency[Person],
@@ -177,7 +166,7 @@ def start(
     return request_out(journey.start(person, idempotency_key))
 
 
-@get("/requests/current", opt=may(*_GATES, "not-found"))
+@get("/requests/current", opt=may(*GATES, "not-found"))
 async def current(
     person: NamedDependency[Person],
     journey: NamedDependency[Journey],
@@ -207,7 +196,7 @@ def methods_of_request() -> Response[None]:
     return Response(None, headers={"Allow": "DELETE, GET, OPTIONS"})
 
 
-@get("/requests/{request_id:str}", opt=may(*_GATES))
+@get("/requests/{request_id:str}", opt=may(*GATES))
 async def show_request(
     person: NamedDependency[Person],
     request_id: Id,
@@ -219,14 +208,14 @@ async def show_request(
     return await _patiently(lambda: journey.find(person, request_id), settlements, prefer)
 
 
-@delete("/requests/{request_id:str}", status_code=HTTP_204_NO_CONTENT, opt=may(*_GATES, *_STEP))
+@delete("/requests/{request_id:str}", status_code=HTTP_204_NO_CONTENT, opt=may(*GATES, *STEP))
 @ISSUING.handler
 def cancel(person: NamedDependency[Person], request_id: Id, journey: NamedDependency[Journey]) -> None:
     """End an unfinished request; a store it had begun is revoked."""
     journey.cancel(person, request_id)
 
 
-@put("/requests/{request_id:str}/terms", opt=may(*_GATES, "wrong-state", "terms-outdated"))
+@put("/requests/{request_id:str}/terms", opt=may(*GATES, "wrong-state", "terms-outdated"))
 @READING.handler
 def accept_terms(
     person: NamedDependency[Person],
@@ -239,7 +228,7 @@ def accept_terms(
     return request_out(journey.accept_terms(person, request_id, data.version, language))
 
 
-@put("/requests/{request_id:str}/email", opt=may(*_GATES, *_CODE, "email-invalid"))
+@put("/requests/{request_id:str}/email", opt=may(*GATES, *_CODE, "email-invalid"))
 @MAILING.handler
 def set_email(
     person: NamedDependency[Person],
@@ -254,88 +243,13 @@ def set_email(
     )
 
 
-@post("/requests/{request_id:str}/code", status_code=HTTP_200_OK, opt=may(*_GATES, *_CODE))
+@post("/requests/{request_id:str}/code", status_code=HTTP_200_OK, opt=may(*GATES, *_CODE))
 @MAILING.handler
 def resend_code(
     person: NamedDependency[Person], request_id: Id, verification: NamedDependency[Verification]
 ) -> RequestOut:
     """Send a new code to the same address; the one before is worthless from then on."""
     return request_out(verification.resend(person, request_id))
-
-
-@post(
-    "/requests/{request_id:str}/verification",
-    status_code=HTTP_202_ACCEPTED,
-    opt=may(
-        *_FRESH,
-        *_GATES,
-        *_STEP,
-        *("terms-outdated", "terms-not-accepted", "active-store-exists"),
-        *("code-expired", "code-invalid", "code-locked", "delivery-token-invalid"),
-    ),
-)
-@ISSUING.handler
-def verify(
-    fresh: NamedDependency[Person],
-    request_id: Id,
-    data: JSONBody[VerificationIn],
-    verification: NamedDependency[Verification],
-    delivery_token: TokenHeader = None,
-    delivery_key: KeyHeader = None,
-) -> VerificationOut:
-    """The code that was mailed: the store is made from then on. Repeatable with one's own token or key."""
-    accepted = verification.verify(fresh, request_id, data.code, delivery_token, delivery_key)
-    token = None if accepted.token is None else format_delivery_token(accepted.token)
-    return VerificationOut(request=request_out(accepted.request), delivery_token=token)
-
-
-@post("/requests/{request_id:str}/password", status_code=HTTP_200_OK, opt=may(*_GATES, *_STEP, *_DELIVERY))
-@ISSUING.handler
-def password(
-    person: NamedDependency[Person],
-    request_id: Id,
-    journey: NamedDependency[Journey],
-    delivery_token: TokenHeader = None,
-    delivery_key: KeyHeader = None,
-) -> PasswordOut:
-    """The PKCS#12 file's password."""
-    secret = journey.fetch(person, request_id, "password", delivery_token, delivery_key)
-    if delivery_key is not None:
-        return PasswordOut(sealed=base64url(secret))
-    return PasswordOut(password=secret.decode("ascii"))
-
-
-@get("/requests/{request_id:str}/keystore", media_type=PKCS12, opt=may(*_GATES, *_STEP, *_DELIVERY))
-@ISSUING.handler
-def keystore(
-    person: NamedDependency[Person],
-    request_id: Id,
-    journey: NamedDependency[Journey],
-    delivery_token: TokenHeader = None,
-    delivery_key: KeyHeader = None,
-) -> Response[bytes]:
-    """The PKCS#12 file."""
-    content = journey.fetch(person, request_id, "keystore", delivery_token, delivery_key)
-    if delivery_key is not None:
-        return Response(content=content, media_type="application/octet-stream")
-    return Response(
-        content=content,
-        media_type=PKCS12,
-        headers={"Content-Disposition": f'attachment; filename="myCert-{person.ehealth_id}.p12"'},
-    )
-
-
-@post(
-    "/requests/{request_id:str}/completion",
-    status_code=HTTP_200_OK,
-    opt=may(*_GATES, *_STEP, "delivery-expired"),
-)
-@ISSUING.handler
-def complete(
-    person: NamedDependency[Person], request_id: Id, journey: NamedDependency[Journey]
-) -> RequestOut:
-    """Both parts are safe with their holder: the sealed material goes."""
-    return request_out(journey.complete(person, request_id))
 
 
 async def _patiently(
