@@ -35,8 +35,10 @@ from tests.fixtures.invariants import check_invariants, rows
 from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.world import World
 
+Way = Callable[[World, Person], None]
+
 OWN_TOKEN = format_delivery_token(b"t" * 32)
-EVERY = 9
+EVERY = 13
 """Of the fast suite; the slow one takes them all."""
 
 
@@ -59,6 +61,17 @@ def journey(world: World, person: Person) -> None:
     world.journey.complete(person, request_id)
     (held,) = world.held_stores.all_of(person)
     world.held_stores.deactivate(person, held.store.id, DeactivationReason.OTHER, confirmed=True)
+
+
+def changes_of_mind(world: World, person: Person) -> None:
+    """A store that is started over before it was fetched, and one that is cancelled while it is made."""
+    world.until_ready(person)
+    request_id, code = world.until_code(person)
+    world.verification.verify(person, request_id, code, None)
+    world.journey.cancel(person, request_id)
+
+
+WAYS = (journey, changes_of_mind)
 
 
 def recover(world: World, person: Person) -> None:
@@ -88,14 +101,14 @@ def check_invariants_but_progress(world: World, person: Person) -> None:
     assert active[StoreStatus.ACTIVE] + active[StoreStatus.ISSUING] <= 1
 
 
-def walk_with(world: World, faults: Faults, number: int, act: Callable[[], None], who: str) -> bool:
+def walk_with(world: World, way: Way, faults: Faults, number: int, act: Callable[[], None], who: str) -> bool:
     """One journey with one fault; False where the journey was over before it."""
     person = world.person(who)
     world.hold_generations()
     said = "done"
     with faults.at(number, act):
         try:
-            journey(world, person)
+            way(world, person)
         except Died:
             world.start_issuer()
         except Exception as error:  # noqa: BLE001 - whatever it is, it must be one that clients understand
@@ -110,22 +123,25 @@ def people() -> Iterator[str]:
     return (f"{number:010d}" for number in range(1, 10**6))
 
 
+@pytest.mark.parametrize("world_urls", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("death", [False, True])
-def test_a_database_may_fail_now_and_then(world: World, death: bool) -> None:
-    _fail_at_each(world, range(1 + 4 * death, 10**6, EVERY), death)
+def test_a_database_may_fail_now_and_then(world: World, death: bool, way: Way) -> None:
+    _fail_at_each(world, way, range(1 + 4 * death, 10**6, EVERY), death)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("death", [False, True])
-def test_a_database_may_fail_at_any_moment(world: World, death: bool) -> None:
-    assert _fail_at_each(world, range(1, 10**6), death) > 100
+def test_a_database_may_fail_at_any_moment(world: World, death: bool, way: Way) -> None:
+    assert _fail_at_each(world, way, range(1, 10**6), death) > 100
 
 
-def _fail_at_each(world: World, numbers: range, death: bool) -> int:
-    faults = Faults(*{id(one): one for one in (world.registry, world.database)}.values())
+def _fail_at_each(world: World, way: Way, numbers: range, death: bool) -> int:
+    faults = Faults(world.registry, world.database)
     who = people()
     for tried, number in enumerate(numbers):
-        if not walk_with(world, faults, number, die if death else broken, next(who)):
+        if not walk_with(world, way, faults, number, die if death else broken, next(who)):
             check_invariants(world)
             return tried
     raise AssertionError("a journey without end")
@@ -145,7 +161,7 @@ def test_postgresql_may_throw_everybody_out(world: World, postgres_server: Postg
     who = people()
     killed = 0
     for number in range(2, 10**6, EVERY):
-        if not walk_with(world, faults, number, kill, next(who)):
+        if not walk_with(world, journey, faults, number, kill, next(who)):
             break
         killed += 1
     assert killed > 10
