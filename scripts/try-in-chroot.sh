@@ -59,7 +59,7 @@ if [ ! -e "$pristine" ]; then
 fi
 
 copy=$(mktemp -d "${TMPDIR:-/tmp}/mycert-chroot-XXXXXX")
-[ -n "$keep" ] || trap 'rm -rf --one-file-system "$copy"' EXIT
+[ -n "$keep" ] || trap 'trap "" TERM INT HUP; rm -rf --one-file-system "$copy"' EXIT
 trap 'exit 143' TERM INT HUP
 chmod 755 "$copy"
 cp -a --reflink=auto "$pristine/." "$copy/"
