@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import ssl
-import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,21 +12,21 @@ import pytest
 
 from tests.fixtures.pages import block
 from tests.fixtures.relying import Relied, until
-from tests.fixtures.servers import Server, Visit, free_port, serving
-from tests.integration.relying.judging import judge_by_crl, judge_by_ocsp, listed, plant
+from tests.fixtures.servers import Server, free_port, serving
+from tests.integration.relying.judging import (
+    judge_by_crl,
+    judge_by_ocsp,
+    judge_sessions,
+    listed,
+    plant,
+    roll_over,
+)
 
 PAGE = "relying-services/nginx.md"
 Start = Callable[..., contextlib.AbstractContextManager[Server]]
 TLS = pytest.mark.parametrize(
     "newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda v: v.name
 )
-
-
-@pytest.fixture
-def crls(relied: Relied, tmp_path: Path) -> Path:
-    path = tmp_path / "crls.pem"
-    relied.fetch_crls(path)
-    return path
 
 
 @pytest.fixture
@@ -81,7 +79,7 @@ def test_ocsp_leaf(relied: Relied, nginx: Start) -> None:
 
 def test_crl(relied: Relied, nginx: Start, crls: Path, reload: tuple[str, ...]) -> None:
     with nginx("crl.conf") as server:
-        judge_by_crl(relied, server, crls, lambda: assert_done(relied.fetch_crls(crls, *reload)))
+        judge_by_crl(relied, server, crls, lambda: relied.fetch_crls(crls, *reload))
 
 
 @pytest.mark.parametrize("planted", ["stale", "by_stranger"])
@@ -96,35 +94,9 @@ def test_crl_that_is_over_or_another_s_lets_nobody_in(
 
 
 @pytest.mark.slow
-def test_roll_over_refuses_nobody(
-    relied: Relied, nginx: Start, crls: Path, reload: tuple[str, ...], tmp_path: Path
-) -> None:
-    """Visits go on all the time while CRLs change and nginx reloads."""
-    outcomes: list[Visit] = []
-    stop = threading.Event()
+def test_roll_over_refuses_nobody(relied: Relied, nginx: Start, crls: Path, reload: tuple[str, ...]) -> None:
     with nginx("crl.conf") as server:
-        leaving = relied.deliver()
-
-        def visit() -> None:
-            while not stop.is_set():
-                outcomes.append(relied.visitor(server.port, relied.good).visit())
-
-        visiting = threading.Thread(target=visit)
-        visiting.start()
-        try:
-            for _ in range(3):
-                relied.system.mycert("crl", "issue")
-                relied.fetch_crls(crls, *reload)
-            leaving.deactivate()
-            until(lambda: listed(relied, crls, leaving.certificate.serial_number), "never listed")
-            relied.fetch_crls(crls, *reload)
-            gone = relied.visitor(server.port, leaving)
-            until(lambda: gone.visit().status == 400, "the new CRL is not in force")
-        finally:
-            stop.set()
-            visiting.join()
-    assert len(outcomes) > 5
-    assert {outcome.status for outcome in outcomes} == {200}, outcomes
+        roll_over(relied, server, crls, reload)
 
 
 @TLS
@@ -132,15 +104,8 @@ def test_roll_over_refuses_nobody(
 def test_no_session_outlives_a_deactivation(
     relied: Relied, nginx: Start, crls: Path, reload: tuple[str, ...], name: str, newest: ssl.TLSVersion
 ) -> None:
-    leaving = relied.deliver()
     with nginx(name) as server:
-        visitor = relied.visitor(server.port, leaving, newest)
-        assert visitor.visit().accepted
-        assert visitor.visit(resume=True) == Visit(status=200, body=visitor.visit().body)
-        leaving.deactivate()
-        until(lambda: listed(relied, crls, leaving.certificate.serial_number), "never listed")
-        relied.fetch_crls(crls, *reload)
-        until(lambda: visitor.visit(resume=True).status == 400, "a session outlived its store")
+        judge_sessions(relied, server, crls, newest, lambda: relied.fetch_crls(crls, *reload))
 
 
 @TLS
@@ -182,7 +147,3 @@ def test_a_connection_is_not_kept_past_its_time(relied: Relied, nginx: Start) ->
         until(lambda: not relied.visitor(server.port, leaving).visit().accepted, "still accepted")
         until(lambda: not enters(), "the connection outlived its time")
         kept.close()
-
-
-def assert_done(done: subprocess.CompletedProcess[str]) -> None:
-    assert done.returncode == 0, done.stderr
