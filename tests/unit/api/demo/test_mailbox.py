@@ -84,7 +84,7 @@ def test_mails_become_files_whole_and_in_order(tmp_path):
     for number, path in enumerate(files):
         message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
         assert message["X-MyCert-Event"] == "code"
-        assert f"    {number:06d}" in message.get_content().splitlines()
+        assert f"    {number:06d}" in message.get_body(("plain",)).get_content().splitlines()
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path):
