@@ -149,8 +149,13 @@ class Journey:
         request = self._steps.begin(person, request_id)
         next_request_state(request.state, RequestEvent.CANCEL)
         self._steps.abandon(person, request)
-        with self._steps.database.write() as connection:
-            records.move(connection, request, RequestEvent.CANCEL, self._steps.clock())
+        try:
+            with self._steps.database.write() as connection:
+                records.move(connection, request, RequestEvent.CANCEL, self._steps.clock())
+        except WrongState:
+            # A second cancel, or a look that found the store revoked just now, was first: it has ended.
+            if self._steps.look(person, request_id).unfinished:
+                raise
 
     def sweep(self) -> int:
         """Bring what is in progress up to date, and purge what a day has passed over (R32)."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from api.internal.client import IssuerUnreachable
+from api.internal.client import IssuerSilent, IssuerUnreachable
 from api.internal.wire import OrderMessage
 from api.journey import records
 from api.journey.records import JourneyRequest
@@ -28,11 +28,19 @@ _GATES = {refusal.code for refusal in GateRefused.__subclasses__()}
 
 
 def order_store(
-    steps: Steps, person: Person, request: JourneyRequest, *, repeated: bool = False
+    steps: Steps,
+    person: Person,
+    request: JourneyRequest,
+    *,
+    repeated: bool = False,
+    answerable: bool = True,
 ) -> JourneyRequest:
     """Hand the accepted request to the issuer, which proves everything again by itself.
 
     A repeated order changes nothing where it is refused: the first one may be under way.
+    Where the issuer is silent and the caller brought no token to repeat the call with
+    (``answerable`` is false), the token made here is lost with the answer: what may have
+    begun is abandoned, for nobody could ever open it.
     """
     if request.generating_at is None or request.terms_accepted_at is None:
         raise WrongState("not accepted")
@@ -51,6 +59,10 @@ def order_store(
     )
     try:
         ordered = steps.issuer.order(person.assertion, message)
+    except IssuerSilent:
+        if not answerable:
+            _forsake(steps, person, request)
+        raise
     except (IssuerUnreachable, RemoteProblem) as refusal:
         if not repeated:
             _withdraw(steps, person, request, refusal)
@@ -65,6 +77,16 @@ def order_store(
         # It ended, or was taken back, between our transition and the order: nobody waits for this store.
         steps.abandon(person, request)
     return latest
+
+
+def _forsake(steps: Steps, person: Person, request: JourneyRequest) -> None:
+    """End what cannot be delivered. Where the issuer stays silent the request stays, to be cancelled."""
+    try:
+        steps.abandon(person, request)
+        with steps.database.write() as connection:
+            records.move(connection, request, RequestEvent.FAIL, steps.clock(), actor="service")
+    except (WrongState, CaUnavailable, RemoteProblem) as error:
+        log.info("not-forsaken", request=request.id, cause=type(error).__name__)
 
 
 def _withdraw(

@@ -109,11 +109,11 @@ class Verification:
             raise WrongState(f"no code is awaited in {request.state}")
         check_accepted(request.terms_version, self._texts.terms_version)
         self._check_unchanged(person, request)
-        reserved = self._reserve(request, digest)
-        if not _same(reserved.code_hmac, digest):
-            raise CodeInvalid(reserved.attempts_left)
-        now = self._steps.clock()
         try:
+            reserved = self._reserve(request, digest)
+            if not _same(reserved.code_hmac, digest):
+                raise CodeInvalid(reserved.attempts_left)
+            now = self._steps.clock()
             with self._steps.database.write() as connection:
                 accepted = records.move(
                     connection,
@@ -132,7 +132,8 @@ class Verification:
                 return Accepted(request=latest, token=sealed_to.token)
             raise
         fault_point(FaultPoint.CODE_ACCEPTED)
-        return Accepted(request=order_store(self._steps, person, accepted), token=sealed_to.token)
+        ordered = order_store(self._steps, person, accepted, answerable=brought is not None)
+        return Accepted(request=ordered, token=sealed_to.token)
 
     def _send_code(
         self,
