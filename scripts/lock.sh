@@ -11,7 +11,7 @@ tool=.venv/lock-tool
 $tool/bin/python -m pip install --quiet --require-hashes --only-binary :all: --disable-pip-version-check \
     --requirement requirements/lock-tool.txt
 
-for name in lock-tool build runtime dev; do
+for name in lock-tool build runtime dev jdk-11 jdk-25; do
     echo "lock: requirements/$name.txt"
     $tool/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
         --custom-compile-command 'make lock' "$@" "requirements/$name.in" --output-file "requirements/$name.txt"

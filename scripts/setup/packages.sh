@@ -34,8 +34,8 @@ relying_packages() {
     if lacks_command stunnel4; then echo stunnel4; fi
     if lacks_command javac; then echo default-jdk-headless; fi
     if lacks_file /usr/share/java/wss4j.jar; then echo libwss4j-java; fi
-    if lacks_command ocsptool; then echo gnutls-bin; fi
-    if lacks_command certutil; then echo libnss3-tools; fi
+    if lacks_command ocsptool || lacks_command certtool; then echo gnutls-bin; fi
+    if lacks_command certutil || lacks_command pk12util; then echo libnss3-tools; fi
     if lacks_command xmlsec1; then echo xmlsec1; fi
     if lacks_command curl; then echo curl; fi
     if lacks_command jq; then echo jq; fi

@@ -50,6 +50,20 @@ build_venv() {
         install_locked requirements/dev.txt
         echo "$dev" > "$venv/.stamp-dev"
     fi
+    if [ "$what" = test ]; then install_jdks; fi
+}
+
+# One environment holds one version of a package, so each Java has a folder of its own.
+install_jdks() {
+    local number lock
+    for number in 11 25; do
+        lock=$(sha256sum < "requirements/jdk-$number.txt")
+        stamped "jdk-$number" "$lock" && continue
+        say "Java $number"
+        "$venv/bin/python" -m pip install --quiet --require-hashes --only-binary :all: --no-deps --no-input \
+            --disable-pip-version-check --upgrade --target "$venv/jdk-$number" --requirement "requirements/jdk-$number.txt"
+        echo "$lock" > "$venv/.stamp-jdk-$number"
+    done
 }
 
 # bin/mycert works from any folder and, like `make demo`, on the demo's data unless MYCERT_HOME says otherwise.
