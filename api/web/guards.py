@@ -25,7 +25,7 @@ from api.web.negotiation import JSON, accepts, is_json
 from issuer.identity.assertion import AssertionVerifier
 
 _PROOF: Final = Lane("proof", threads=8)
-_ONCE: Final = ("content-type", "content-encoding", "delivery-token", "idempotency-key")
+_ONCE: Final = ("content-type", "content-encoding", "delivery-token", "delivery-key", "idempotency-key")
 
 
 class EdgeRefusal(Exception):

@@ -188,7 +188,7 @@ def _plain(parameter: dict[str, Any]) -> dict[str, Any]:
         schema |= next(kind for kind in schema.pop("oneOf") if kind.get("type") != "null")
     if parameter["in"] == "path":
         parameter["example"] = _EXAMPLE_ID
-    if parameter["name"] == "Delivery-Token":
+    if parameter["name"] in ("Delivery-Token", "Delivery-Key"):
         schema["pattern"] = DELIVERY_PATTERN
         parameter["example"] = _EXAMPLE_DELIVERY
     return parameter
