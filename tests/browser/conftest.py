@@ -37,7 +37,7 @@ START = {
 }
 
 
-# A module's, and no longer: while it lives, the thread has a running event loop, and no asyncio test could run.
+# A module's and no longer: while it lives, this thread has a running event loop, and no asyncio test can run.
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as running:
