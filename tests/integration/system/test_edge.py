@@ -64,7 +64,6 @@ def untouched(journey: Journey) -> Any:
     assert journey.state == before
 
 
-OPERATIONS = ["start", "terms", "email", "verification", "deactivation"]
 FIELDS = [
     ("terms", "version"),
     ("email", "email"),
@@ -76,7 +75,6 @@ FIELDS = [
 
 
 @pytest.mark.usefixtures("untouched")
-@pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize(
     "content",
     [
@@ -110,49 +108,45 @@ FIELDS = [
     ],
     ids=lambda content: repr(content[:24]),
 )
-def test_what_is_not_one_object_of_the_documented_shape(
-    journey: Journey, operation: str, content: bytes
-) -> None:
-    method, path, _ = journey.bodies[operation]
-    answer = journey.caller.call(method, path, content=content, headers=JSON)
-    check_refusal(answer, "invalid-request", echo="CANARY")
+def test_what_is_not_one_object_of_the_documented_shape(journey: Journey, content: bytes) -> None:
+    for method, path, _ in journey.bodies.values():
+        answer = journey.caller.call(method, path, content=content, headers=JSON)
+        check_refusal(answer, "invalid-request", echo="CANARY")
 
 
 @pytest.mark.usefixtures("untouched")
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_an_unknown_field_beside_good_ones(journey: Journey, operation: str) -> None:
-    method, path, body = journey.bodies[operation]
-    check_refusal(journey.caller.call(method, path, json=body | {"more": 1}), "invalid-request")
-    check_refusal(
-        journey.caller.call(method, path, json=body | {"ehealth_id": "2221212124"}), "invalid-request"
-    )
+def test_an_unknown_field_beside_good_ones(journey: Journey) -> None:
+    for method, path, body in journey.bodies.values():
+        for more in ({"more": 1}, {"ehealth_id": "2221212124"}):
+            check_refusal(journey.caller.call(method, path, json=body | more), "invalid-request")
+
+
+WRONG = [None, True, "true", "null", 0, 1, 1.5, [], ["other"], {}, {"a": 1}, "CANARY", "x" * 2000]
 
 
 @pytest.mark.usefixtures("untouched")
 @pytest.mark.parametrize(("operation", "field"), FIELDS)
-@pytest.mark.parametrize(
-    "value", [None, True, 0, 1, 1.5, [], ["other"], {}, {"a": 1}, "CANARY", "x" * 2000], ids=repr
-)
-def test_fields_of_another_type(journey: Journey, operation: str, field: str, value: Any) -> None:
-    if isinstance(value, str) and field in ("version", "email", "code") and len(value) < 10:
-        return
-    if field == "confirm" and value is True:
-        return
+def test_fields_of_another_type(journey: Journey, operation: str, field: str) -> None:
     method, path, body = journey.bodies[operation]
-    answer = journey.caller.call(method, path, json=body | {field: value})
-    check_refusal(answer, "invalid-request", echo="CANARY")
+    for value in WRONG:
+        if isinstance(value, str) and field in ("version", "email", "code") and len(value) < 10:
+            continue  # A text in its place; what it says is not looked at here.
+        if field == "confirm" and value is True:
+            continue
+        answer = journey.caller.call(method, path, json=body | {field: value})
+        check_refusal(answer, "invalid-request", echo="CANARY")
 
 
 @pytest.mark.usefixtures("untouched")
-@pytest.mark.parametrize("operation", OPERATIONS[1:])
-def test_a_body_that_is_needed_and_missing(journey: Journey, operation: str) -> None:
-    method, path, _ = journey.bodies[operation]
-    check_refusal(journey.caller.call(method, path), "invalid-request")
-    check_refusal(journey.caller.call(method, path, json={}), "invalid-request")
+def test_a_body_that_is_needed_and_missing(journey: Journey) -> None:
+    for operation, (method, path, _) in journey.bodies.items():
+        if operation != "start":
+            check_refusal(journey.caller.call(method, path), "invalid-request")
+            check_refusal(journey.caller.call(method, path, json={}), "invalid-request")
 
 
 @pytest.mark.usefixtures("untouched")
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", ["start", "terms", "email", "verification", "deactivation"])
 def test_media_types_that_are_not_json(journey: Journey, operation: str) -> None:
     method, path, body = journey.bodies[operation]
     content = json.dumps(body).encode()

@@ -113,6 +113,7 @@ def test_a_person_s_calls_are_counted_and_nobody_else_s(stressed: System) -> Non
         )
 
 
+@pytest.mark.slow
 def test_a_mail_server_that_hangs_holds_up_nobody_else(stressed: System, smtp: SmtpGate) -> None:
     """Thirty people wait for their codes; a thirty-first looks around as on any other day."""
     waiting = [somebody(stressed) for _ in range(30)]
@@ -148,6 +149,7 @@ def test_a_mail_server_that_hangs_holds_up_nobody_else(stressed: System, smtp: S
     assert answer.status_code == 200, answer.text
 
 
+@pytest.mark.slow
 def test_an_issuer_that_is_killed_or_hangs(stressed: System) -> None:
     caller = somebody(stressed)
     request, token = caller.until_ready("killed@example.com")
@@ -339,6 +341,7 @@ def test_what_a_journey_hands_out_reaches_no_log(stressed: System) -> None:
     assert request in logged or "/requests/{request_id}" in logged
 
 
+@pytest.mark.slow
 def test_waiting_ends_with_the_system(stressed: System) -> None:
     """Last here: SIGTERM finds somebody waiting for a store that a stopped issuer does not make."""
     caller = somebody(stressed)
