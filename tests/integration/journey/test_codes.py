@@ -21,7 +21,7 @@ from policies.errors import (
 )
 from policies.lifecycle import RequestState
 from tests.fixtures.invariants import check_invariants, rows
-from tests.fixtures.world import Person, World
+from tests.fixtures.world import Person, World, on_postgresql_at_length
 
 
 def set_email(world: World, person: Person, request_id: str, address: str = "mon@adresse.lu") -> str:
@@ -64,6 +64,7 @@ def test_five_wrong_tries_burn_a_code(world: World) -> None:
     check_invariants(world)
 
 
+@on_postgresql_at_length
 @pytest.mark.parametrize(
     "wrong", ["", "12345", "1234567", "１２３４５６", " 123456", "123456\0", "abcdef", "💊"]
 )
@@ -74,6 +75,7 @@ def test_what_is_no_code_is_a_wrong_code(world: World, wrong: str) -> None:
         world.verification.verify(person, begun.request_id, wrong, None)
 
 
+@on_postgresql_at_length
 @pytest.mark.parametrize(("seconds", "lives"), [(299.9, True), (300, False), (301, False)])
 def test_a_code_lives_300_seconds(world: World, seconds: float, lives: bool) -> None:
     person = world.person()
@@ -187,6 +189,7 @@ def test_the_caps_of_an_address_and_of_a_professional(world: World) -> None:
     assert all(len(row["address_hmac"]) == 32 for row in rows(world, code_sends))
 
 
+@on_postgresql_at_length
 @pytest.mark.parametrize(
     "failure", [MailUnavailable("down"), MailPostponed("later"), MailRefused("never"), AddressRefused("no")]
 )

@@ -14,11 +14,12 @@ from policies.errors import ActiveStoreExists, WrongState
 from policies.lifecycle import RequestState, StoreStatus
 from policies.reasons import DeactivationReason, RevocationReason
 from tests.fixtures.invariants import check_invariants, rows
-from tests.fixtures.world import World
+from tests.fixtures.world import World, on_postgresql_at_length
 
 PARTS: tuple[Part, ...] = ("password", "keystore")
 
 
+@on_postgresql_at_length
 @pytest.mark.parametrize("fetched", [(), ("password",), ("keystore",), ("keystore", "password")])
 @pytest.mark.parametrize("swept", [True, False])
 def test_the_deadline_ends_a_delivery(world: World, fetched: tuple[Part, ...], swept: bool) -> None:

@@ -23,7 +23,7 @@ from policies.errors import ActiveStoreExists, WrongState
 from policies.lifecycle import UNFINISHED, RequestState, StoreStatus
 from policies.reasons import DeactivationReason
 from tests.fixtures.invariants import check_invariants, rows
-from tests.fixtures.world import ELIGIBLE, Begun, Person, World
+from tests.fixtures.world import ELIGIBLE, Begun, Person, World, on_postgresql_at_length
 
 LOST: dict[type[GateRefused], str] = {
     AccountNotValid: "account_status_valid",
@@ -63,6 +63,7 @@ def without(world: World, gate: type[GateRefused]) -> Person:
     return world.person(standing=replace(ELIGIBLE, **{LOST[gate]: False}))
 
 
+@on_postgresql_at_length
 @pytest.mark.parametrize("gate", LOST)
 @pytest.mark.parametrize("state", UNFINISHED)
 def test_a_gate_lost_at_a_step_ends_the_request(
@@ -83,6 +84,7 @@ def test_a_gate_lost_at_a_step_ends_the_request(
     check_invariants(world)
 
 
+@on_postgresql_at_length
 @pytest.mark.parametrize("step", STEPS)
 def test_every_step_asks_for_the_gates(world: World, step: str) -> None:
     begun = world.until_state(world.person(), RequestState.READY)
@@ -188,6 +190,7 @@ CHANGES: dict[str, dict[str, str]] = {
 }
 
 
+@on_postgresql_at_length
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("step", ["email", "verify", "resend"])
 def test_data_that_changed_after_they_were_shown_are_shown_again(

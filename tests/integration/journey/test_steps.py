@@ -15,11 +15,12 @@ from policies.errors import PolicyRefusal, WrongState
 from policies.lifecycle import UNFINISHED, RequestState, StoreStatus
 from policies.reasons import DeactivationReason, X509Reason
 from tests.fixtures.invariants import check_invariants, rows
-from tests.fixtures.world import Person, World
+from tests.fixtures.world import Person, World, on_postgresql_at_length
 
 BEGUN = (RequestState.GENERATING, RequestState.READY)
 
 
+@on_postgresql_at_length
 @pytest.mark.parametrize("state", UNFINISHED)
 def test_a_request_is_resumed_wherever_it_stands(world: World, state: RequestState) -> None:
     begun = world.until_state(world.person(), state)
@@ -106,6 +107,7 @@ FIRST = {
 }
 
 
+@on_postgresql_at_length
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("state", UNFINISHED)
 def test_each_state_allows_its_steps_and_no_others(world: World, state: RequestState, step: str) -> None:
@@ -137,6 +139,7 @@ ENDS: dict[RequestState, Callable[[World, Person, str], object]] = {
 }
 
 
+@on_postgresql_at_length
 @pytest.mark.parametrize("end", ENDS)
 def test_nothing_follows_an_end(world: World, end: RequestState) -> None:
     person = world.person()

@@ -23,7 +23,7 @@ from policies.lifecycle import RequestState, StoreStatus
 from policies.reasons import DeactivationReason, RevocationReason, x509_reason
 from policies.renewal import RenewalRules
 from tests.fixtures.invariants import check_invariants, rows
-from tests.fixtures.world import Person, World
+from tests.fixtures.world import Person, World, on_postgresql_at_length
 
 ACTIVE, RETIRING, DEACTIVATED = StoreStatus.ACTIVE, StoreStatus.RETIRING, StoreStatus.DEACTIVATED
 
@@ -78,6 +78,7 @@ def test_an_earlier_address_is_told_of_another_one(world: World) -> None:
     assert mails(world, "deactivated") == ["first@example.com", "second@example.com"]
 
 
+@on_postgresql_at_length
 @pytest.mark.parametrize("reason", DeactivationReason)
 def test_each_reason_has_its_meaning_for_relying_services(world: World, reason: DeactivationReason) -> None:
     person = world.person()
