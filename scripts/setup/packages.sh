@@ -39,6 +39,7 @@ relying_packages() {
     if lacks_command xmlsec1; then echo xmlsec1; fi
     if lacks_command curl; then echo curl; fi
     if lacks_command jq; then echo jq; fi
+    if lacks_command sqlite3; then echo sqlite3; fi
     # For make bench.
     if lacks_command wrk; then echo wrk; fi
     if lacks_command cfssl; then echo golang-cfssl; fi

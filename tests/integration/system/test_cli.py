@@ -422,12 +422,15 @@ def _until(terminal: int, prompt: bytes | None) -> bytes:
     return said
 
 
-def test_every_command_of_the_page_works(system: System, tmp_path: Path) -> None:
-    number = "3331110002"
+@pytest.mark.parametrize("page", ["officers.md", "auditors.md"])
+def test_every_command_of_the_page_works(system: System, tmp_path: Path, page: str) -> None:
+    number = {"officers.md": "3331110002", "auditors.md": "3331110003"}[page]
     system.person(number).obtain("page@example.com")
     (tmp_path / "root-crl.toml").write_text(block("officers.md", "root-crl.toml").text)
     (tmp_path / "mycert").symlink_to(MYCERT)
-    commands = [one.text for one in blocks("officers.md", "sh")]
+    for folder in ("pki", "data"):
+        (tmp_path / folder).symlink_to(system.home / folder)
+    commands = [one.text for one in blocks(page, "sh")]
     assert len(commands) >= 8
     script = "set -euo pipefail\n" + "".join(f"{text}\necho '--- done'\n" for text in commands)
     script = script.replace("2221212124", number).replace("scripts/", f"{CHECKOUT}/scripts/")
@@ -443,6 +446,23 @@ def test_every_command_of_the_page_works(system: System, tmp_path: Path) -> None
     finished = done.stdout.count("--- done\n")
     assert done.returncode == 0, f"{commands[finished]}\n{done.stdout[-2000:]}\n{done.stderr}"
     assert system.mycert("crl", "verify").returncode == DONE
+    if page == "auditors.md":
+        _check_what_the_auditor_saw(commands, done.stdout.split("--- done\n"))
+
+
+def _check_what_the_auditor_saw(commands: list[str], outputs: list[str]) -> None:
+    """Queries that must print nothing print nothing, and the store's life is told from its beginning."""
+    said = dict(zip(commands, outputs, strict=False))
+    (cut_short,) = [output for command, output in said.items() if "cut_short" in command]
+    (all_of_them, revoked) = cut_short.split("|")
+    assert int(all_of_them) == int(revoked)
+    empty = [
+        out for command, out in said.items() if "count(*) > 1" in command or 'r.serial IS NULL"' in command
+    ]
+    assert empty == ["", ""]
+    assert "Verified OK" in "".join(outputs)
+    for action in ("request-created", "request-send-code", "store-issuing", "store-active"):
+        assert f"|{action}|" in outputs[-2], outputs[-2]
 
 
 def test_the_page_names_every_command() -> None:
