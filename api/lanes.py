@@ -51,7 +51,10 @@ class Lane:
         return on_lane
 
 
+PROVING: Final = Lane("proving", threads=8)
+LOGIN: Final = Lane("login", threads=8)
 READING: Final = Lane("reading", threads=12)
 ISSUING: Final = Lane("issuing", threads=12)
 MAILING: Final = Lane("mailing", threads=12, patience=5.0)
-"""Web's: what only reads and writes databases, what asks the issuer, what waits for a mail server."""
+"""Web's: what proves who calls, for which the provider's keys may be fetched; what asks the provider; what
+only reads and writes databases; what asks the issuer; what waits for a mail server."""

@@ -8,6 +8,7 @@ from litestar import Request, Response, Router
 from litestar.di import Provide
 from litestar.types import ExceptionHandler
 
+from api.lanes import PROVING
 from api.portal import guides, home, login, renewal, requests, stores, support
 from api.portal.desk import Desk
 from api.portal.errors import ErrorPages
@@ -47,8 +48,10 @@ def portal_router(desk: Desk) -> Router:
     def refuse(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         return finish(errors.answer(request, error))
 
-    def visitor(request: Request[Any, Any, Any]) -> Visitor:
-        return desk.visitors.recognise(request)
+    async def visitor(request: Request[Any, Any, Any]) -> Visitor:
+        found: Visitor = await PROVING.run(desk.visitors.recognise, request)
+        request.scope["user"] = found
+        return found
 
     async def form(request: Request[Any, Any, Any]) -> Form:
         return await read_form(request)
@@ -69,7 +72,7 @@ def portal_router(desk: Desk) -> Router:
         ],
         dependencies={
             "desk": Provide(lambda: desk, sync_to_thread=False),
-            "visitor": Provide(visitor, sync_to_thread=True),
+            "visitor": Provide(visitor),
             "form": Provide(form),
         },
         before_request=before,

@@ -7,6 +7,7 @@ from typing import Any
 from litestar import Request, Response, Router, post
 from litestar.di import NamedDependency, Provide
 
+from api.lanes import PROVING
 from api.logs import get_logger
 from api.portal.desk import Desk
 from issuer.identity.errors import AssertionRefused
@@ -20,12 +21,17 @@ async def ended(request: Request[Any, Any, Any], desk: NamedDependency[Desk]) ->
     headers = {"Cache-Control": "no-store"}
     token = (await request.form()).get("logout_token")
     try:
-        session = desk.verifier.ended_session(token if isinstance(token, str) else "")
+        sessions = await PROVING.run(_end, desk, token if isinstance(token, str) else "")
     except AssertionRefused as refusal:
         log.info("refused", problem="logout-token", cause=refusal)
         return Response(None, status_code=400, headers=headers)
-    log.info("provider-logout", sessions=desk.sessions.close_of_provider(session))
+    log.info("provider-logout", sessions=sessions)
     return Response(None, headers=headers)
+
+
+def _end(desk: Desk, token: str) -> int:
+    """How many sessions there were. Raises AssertionRefused."""
+    return desk.sessions.close_of_provider(desk.verifier.ended_session(token))
 
 
 def backchannel_router(desk: Desk) -> Router:

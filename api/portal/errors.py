@@ -36,7 +36,8 @@ class ErrorPages:
             log.info("refused", problem=code, cause=error)
         else:
             record_problem(document, error)
-        visitor = self._visitor(request) or Visitor(language=language, place="/")
+        # Whoever has not been recognised by now is not asked for: this is the event loop's own thread.
+        visitor = request.scope.get("user") or Visitor(language=language, place="/")
         if isinstance(error, LoginNeeded):
             return desk.page(visitor, "login_needed.html", expired=error.expired, status=401)
         if code == "authentication-too-old":
@@ -48,13 +49,6 @@ class ErrorPages:
         known = code if code in _OWN else document.code
         retry = document.extensions.get("retry_after")
         return desk.page(visitor, "error.html", code=known, retry=retry, status=status)
-
-    def _visitor(self, request: Request[Any, Any, Any]) -> Visitor | None:
-        try:
-            return self._desk.visitors.recognise(request)
-        except Exception as error:  # noqa: BLE001 - whatever failed may fail here again; the page stands without
-            log.info("visitor-not-recognised", cause=type(error).__name__)
-            return None
 
     def _gate(self, visitor: Visitor, code: str) -> Response[Any]:
         texts = self._desk.texts

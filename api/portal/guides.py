@@ -9,13 +9,15 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
+from api.lanes import READING
 from api.portal.desk import Desk, go
 from api.portal.visitors import Visitor, safe_place
 from api.texts import Language
 from issuer.errors import NotFound
 
 
-@get("/faq", sync_to_thread=True)
+@get("/faq")
+@READING.handler
 def faq(visitor: NamedDependency[Visitor], desk: NamedDependency[Desk]) -> Response[str]:
     reasons = desk.texts.reasons(visitor.language)
     return desk.page(
@@ -28,7 +30,8 @@ def faq(visitor: NamedDependency[Visitor], desk: NamedDependency[Desk]) -> Respo
     )
 
 
-@get("/accessibility", sync_to_thread=True)
+@get("/accessibility")
+@READING.handler
 def accessibility(visitor: NamedDependency[Visitor], desk: NamedDependency[Desk]) -> Response[str]:
     return desk.page(visitor, "accessibility.html", contact=desk.config.contact)
 

@@ -11,6 +11,7 @@ from litestar.response import Redirect
 
 from api.journey.holdings import HeldStore
 from api.journey.steps import Person
+from api.lanes import ISSUING, READING
 from api.portal.desk import Desk, go
 from api.portal.forms import Form
 from api.portal.visitors import Visitor
@@ -22,7 +23,8 @@ from policies.lifecycle import StoreStatus
 _NOTICES = frozenset({"deactivated", "cancelled", "delivered", "renewed"})
 
 
-@get("/", sync_to_thread=True)
+@get("/")
+@READING.handler
 def home(
     visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], notice: FromQuery[str | None] = None
 ) -> Response[str]:
@@ -54,7 +56,8 @@ def home(
     )
 
 
-@post("/requests", status_code=303, sync_to_thread=True)
+@post("/requests", status_code=303)
+@ISSUING.handler
 def start(
     visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], form: NamedDependency[Form]
 ) -> Redirect:

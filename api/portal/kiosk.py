@@ -9,6 +9,7 @@ from litestar import Request, Router, get
 from litestar.di import NamedDependency, Provide
 
 from api.bearer import bearer_token
+from api.lanes import PROVING
 from api.portal.desk import Desk
 from api.texts import choose_language
 from policies.eligibility import GateCode, first_failed, judge
@@ -27,7 +28,8 @@ class Tile(msgspec.Struct, frozen=True, kw_only=True):
     address: str
 
 
-@get("/kiosk", sync_to_thread=True, include_in_schema=False)
+@get("/kiosk", include_in_schema=False)
+@PROVING.handler
 def tile(request: Request[Any, Any, Any], desk: NamedDependency[Desk]) -> Tile:
     """Raises AssertionRefused; answers problem documents, for it is another server that asks."""
     identity = desk.verifier.verify(bearer_token(request.scope))

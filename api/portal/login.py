@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromQuery
 from litestar.response import Redirect
 
+from api.lanes import LOGIN
 from api.logs import get_logger
 from api.portal.desk import Desk, go
 from api.portal.provider import Attempt, LoginRefused, check_answers, claims_of
@@ -31,7 +32,8 @@ def _attempt(cookie: bytes) -> Attempt:
     )
 
 
-@get("/login", sync_to_thread=True)
+@get("/login")
+@LOGIN.handler
 def login(
     request: Request[Any, Any, Any],
     desk: NamedDependency[Desk],
@@ -52,7 +54,8 @@ def login(
     return answer
 
 
-@get(CALLBACK, sync_to_thread=True)
+@get(CALLBACK)
+@LOGIN.handler
 def callback(request: Request[Any, Any, Any], desk: NamedDependency[Desk]) -> Redirect:
     value, _, place = (desk.cookies.read(request, "login") or "").partition(".")
     cookie = parse_cookie(value)
@@ -82,7 +85,8 @@ def callback(request: Request[Any, Any, Any], desk: NamedDependency[Desk]) -> Re
     return answer
 
 
-@post("/logout", status_code=303, sync_to_thread=True)
+@post("/logout", status_code=303)
+@LOGIN.handler
 def logout(request: Request[Any, Any, Any], desk: NamedDependency[Desk]) -> Response[Any]:
     _end_session(request, desk)
     log.info("logged-out")

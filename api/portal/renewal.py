@@ -7,13 +7,15 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Redirect
 
+from api.lanes import ISSUING, READING
 from api.portal.desk import Desk, go
 from api.portal.forms import Form
 from api.portal.visitors import Visitor
 from api.web.schemas import store_out
 
 
-@get("/stores/{store_id:str}/renewal", sync_to_thread=True)
+@get("/stores/{store_id:str}/renewal")
+@READING.handler
 def explain(
     visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], store_id: FromPath[str]
 ) -> Response[str]:
@@ -30,7 +32,8 @@ def explain(
     )
 
 
-@post("/stores/{store_id:str}/renewal", status_code=303, sync_to_thread=True)
+@post("/stores/{store_id:str}/renewal", status_code=303)
+@ISSUING.handler
 def renew(
     visitor: NamedDependency[Visitor],
     desk: NamedDependency[Desk],

@@ -12,7 +12,7 @@ from litestar.response import Redirect
 
 from api.journey.records import JourneyRequest
 from api.journey.tokens import DELIVERY_TOKEN_BYTES, format_delivery_token
-from api.lanes import MAILING
+from api.lanes import ISSUING, MAILING, READING
 from api.portal.desk import Desk, go
 from api.portal.forms import Form
 from api.portal.visitors import Visitor
@@ -31,7 +31,8 @@ _SHOWN_HERE = frozenset(
 Answer = Response[Any] | Redirect
 
 
-@get("/requests/{request_id:str}", sync_to_thread=True)
+@get("/requests/{request_id:str}")
+@READING.handler
 def show(
     request: Request[Any, Any, Any],
     visitor: NamedDependency[Visitor],
@@ -73,14 +74,16 @@ def show(
             return desk.page(visitor, "ended.html", request=found, status=410)
 
 
-@get("/requests/{request_id:str}/progress", sync_to_thread=True)
+@get("/requests/{request_id:str}/progress")
+@READING.handler
 def progress(
     visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], request_id: FromPath[str]
 ) -> dict[str, str]:
     return {"state": desk.journey.find(visitor.known(), request_id).state}
 
 
-@post("/requests/{request_id:str}/terms", status_code=303, sync_to_thread=True)
+@post("/requests/{request_id:str}/terms", status_code=303)
+@READING.handler
 def accept_terms(
     visitor: NamedDependency[Visitor],
     desk: NamedDependency[Desk],
@@ -93,7 +96,8 @@ def accept_terms(
     return go(f"/requests/{request_id}")
 
 
-@get("/requests/{request_id:str}/email", sync_to_thread=True)
+@get("/requests/{request_id:str}/email")
+@READING.handler
 def change_email(
     visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], request_id: FromPath[str]
 ) -> Answer:
@@ -133,7 +137,8 @@ def resend(
     return go(f"/requests/{request_id}?note=code-resent")
 
 
-@post("/requests/{request_id:str}/verification", status_code=303, sync_to_thread=True)
+@post("/requests/{request_id:str}/verification", status_code=303)
+@ISSUING.handler
 def verify(
     request: Request[Any, Any, Any],
     visitor: NamedDependency[Visitor],
@@ -150,7 +155,8 @@ def verify(
     return go(f"/requests/{request_id}")
 
 
-@get("/requests/{request_id:str}/password", sync_to_thread=True)
+@get("/requests/{request_id:str}/password")
+@ISSUING.handler
 def password(
     request: Request[Any, Any, Any],
     visitor: NamedDependency[Visitor],
@@ -164,7 +170,8 @@ def password(
     return _delivery(visitor, desk, found, password=secret.decode("ascii"))
 
 
-@get("/requests/{request_id:str}/keystore", sync_to_thread=True)
+@get("/requests/{request_id:str}/keystore")
+@ISSUING.handler
 def keystore(
     request: Request[Any, Any, Any],
     visitor: NamedDependency[Visitor],
@@ -180,7 +187,8 @@ def keystore(
     )
 
 
-@post("/requests/{request_id:str}/completion", status_code=303, sync_to_thread=True)
+@post("/requests/{request_id:str}/completion", status_code=303)
+@ISSUING.handler
 def complete(
     visitor: NamedDependency[Visitor],
     desk: NamedDependency[Desk],
@@ -197,7 +205,8 @@ def complete(
     return go("/?notice=delivered")
 
 
-@post("/requests/{request_id:str}/cancellation", status_code=303, sync_to_thread=True)
+@post("/requests/{request_id:str}/cancellation", status_code=303)
+@ISSUING.handler
 def cancel(
     visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], request_id: FromPath[str]
 ) -> Answer:

@@ -9,6 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Redirect
 
+from api.lanes import ISSUING, READING
 from api.portal.desk import Desk, go
 from api.portal.forms import Form
 from api.portal.visitors import Visitor
@@ -17,7 +18,8 @@ from policies.errors import AlreadyDeactivated
 from policies.reasons import DeactivationReason
 
 
-@get("/stores/{store_id:str}", sync_to_thread=True)
+@get("/stores/{store_id:str}")
+@READING.handler
 def overview(
     visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], store_id: FromPath[str]
 ) -> Response[str]:
@@ -26,14 +28,16 @@ def overview(
     return desk.page(visitor, "overview.html", store=store, reasons=reasons)
 
 
-@get("/stores/{store_id:str}/deactivation", sync_to_thread=True)
+@get("/stores/{store_id:str}/deactivation")
+@READING.handler
 def ask(
     visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], store_id: FromPath[str]
 ) -> Response[str]:
     return _form(visitor, desk, store_id)
 
 
-@post("/stores/{store_id:str}/deactivation", status_code=303, sync_to_thread=True)
+@post("/stores/{store_id:str}/deactivation", status_code=303)
+@ISSUING.handler
 def deactivate(
     visitor: NamedDependency[Visitor],
     desk: NamedDependency[Desk],

@@ -6,6 +6,7 @@ from litestar import Response, get, post
 from litestar.di import NamedDependency
 
 from api.journey.steps import Person
+from api.lanes import READING
 from api.portal.desk import Desk
 from api.portal.forms import Form
 from api.portal.visitors import Visitor
@@ -15,13 +16,15 @@ from issuer.identity.identity import ehealth_id
 from policies.eligibility import NotLuxtrust
 
 
-@get("/support", sync_to_thread=True)
+@get("/support")
+@READING.handler
 def ask(visitor: NamedDependency[Visitor], desk: NamedDependency[Desk]) -> Response[str]:
     _supporter(visitor)
     return desk.page(visitor, "support.html", asked="", malformed=False, found=None)
 
 
-@post("/support", status_code=200, sync_to_thread=True)
+@post("/support", status_code=200)
+@READING.handler
 def look(
     visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], form: NamedDependency[Form]
 ) -> Response[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -112,8 +111,6 @@ def main(settings: Settings) -> None:
     )
 
     async def begin() -> None:
-        # The portal's pages; two processors would give them six threads.
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32, thread_name_prefix="web"))
         sweeper.start()
 
     async def end() -> None:

@@ -19,12 +19,11 @@ from litestar.types import Guard
 from api.bearer import bearer_token
 from api.ids import Connection, check_ids
 from api.journey.steps import Person
-from api.lanes import Lane
+from api.lanes import PROVING
 from api.web.budget import CallBudget
 from api.web.negotiation import JSON, accepts, is_json
 from issuer.identity.assertion import AssertionVerifier
 
-_PROOF: Final = Lane("proof", threads=8)
 _ONCE: Final = ("content-type", "content-encoding", "delivery-token", "delivery-key", "idempotency-key")
 
 
@@ -50,7 +49,7 @@ def guards(verifier: AssertionVerifier, budget: CallBudget) -> list[Guard]:
     async def authenticate(connection: Connection, _handler: BaseRouteHandler) -> None:
         if connection.scope.get("method") == "OPTIONS":
             return
-        person = await _PROOF.run(prove, bearer_token(connection.scope))
+        person = await PROVING.run(prove, bearer_token(connection.scope))
         identity = person.identity
         budget.spend(f"e:{identity.ehealth_id}" if identity.ehealth_id else f"s:{identity.subject}")
         connection.scope["user"] = person

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,6 +10,7 @@ import pytest
 from api.mail.transport import MailConfig, Transport
 from policies.lifecycle import RequestState
 from tests.fixtures.door import Door
+from tests.fixtures.smtp_gate import SmtpGate, smtp_gate
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning"),
@@ -19,40 +18,13 @@ pytestmark = [
 ]
 
 
-class Hanging:
-    """A server that takes connections and says nothing until it hangs up on everybody."""
-
-    def __init__(self) -> None:
-        self._server = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port = self._server.getsockname()[1]
-        self._kept: list[socket.socket] = []
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-        self._thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                self._kept.append(self._server.accept()[0])
-            except OSError:
-                return
-
-    def hang_up(self) -> None:
-        self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
-        self._thread.join()
-        for connection in self._kept:
-            connection.close()
-
-
 @pytest.fixture
-def hanging() -> Iterator[Hanging]:
-    server = Hanging()
-    yield server
-    if server._thread.is_alive():
-        server.hang_up()
+def hanging() -> Iterator[SmtpGate]:
+    with smtp_gate() as gate:
+        yield gate
 
 
-def use(door: Door, server: Hanging, timeout: float) -> None:
+def use(door: Door, server: SmtpGate, timeout: float) -> None:
     config = MailConfig(sender="mycert@test.invalid", port=server.port, security="none", timeout=timeout)
     door.world.verification._transport = Transport(config)
 
@@ -67,7 +39,7 @@ def send(door: Door, who: str, path: str) -> str:
     return str(door.call("PUT", f"{path}/email", json=body, person=person).json().get("code"))
 
 
-def test_who_waits_for_a_hanging_mail_server_waits_alone(door: Door, hanging: Hanging) -> None:
+def test_who_waits_for_a_hanging_mail_server_waits_alone(door: Door, hanging: SmtpGate) -> None:
     paths = {who: begin(door, who) for who in (f"222121{number:04d}" for number in range(12))}
     use(door, hanging, timeout=120.0)
     with ThreadPoolExecutor(len(paths)) as threads:
@@ -78,13 +50,13 @@ def test_who_waits_for_a_hanging_mail_server_waits_alone(door: Door, hanging: Ha
                 found = door.call("GET", path, person={"ehealth_id": who}).json()
                 assert (found["state"], found["email"]) == ("terms-accepted", None)
         assert not any(one.done() for one in sending)
-        hanging.hang_up()
+        hanging.close()
         assert {one.result() for one in sending} == {"mail-unavailable"}
     for who, path in paths.items():
         assert door.call("GET", path, person={"ehealth_id": who}).json()["state"] == "terms-accepted"
 
 
-def test_the_wait_has_an_end(door: Door, hanging: Hanging) -> None:
+def test_the_wait_has_an_end(door: Door, hanging: SmtpGate) -> None:
     path = begin(door, "2221210000")
     use(door, hanging, timeout=0.2)
     assert send(door, "2221210000", path) == "mail-unavailable"
