@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from policies.errors import CodeExpired, CodeLocked, TooManyRequests
+from policies.errors import CodeExpired, CodeLocked, CodeMalformed, TooManyRequests
 
 CODE_DIGITS = 6
 
@@ -40,6 +40,12 @@ class CodeRules:
         """The cap of an address or a professional; ``oldest`` is the first send of the past hour."""
         if sends >= self.sends_per_hour and oldest is not None:
             raise TooManyRequests(int((oldest + timedelta(hours=1) - now).total_seconds()) + 1)
+
+
+def check_shape(code: str) -> None:
+    """Six ASCII digits. Raises CodeMalformed."""
+    if len(code) != CODE_DIGITS or not (code.isascii() and code.isdigit()):
+        raise CodeMalformed
 
 
 def check_usable(now: datetime, expires_at: datetime | None, attempts_left: int) -> None:

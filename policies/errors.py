@@ -56,6 +56,12 @@ class CodeLocked(PolicyRefusal):
     retry_after = 1
 
 
+class CodeMalformed(PolicyRefusal):
+    """Nothing that could be a code: no try is taken for it."""
+
+    code = "invalid-request"
+
+
 class CodeInvalid(PolicyRefusal):
     code = "code-invalid"
 

@@ -23,7 +23,7 @@ from api.texts import Language, Texts
 from issuer.audit.events import Detail
 from issuer.clock import RandomBytes
 from issuer.faults import FaultPoint, fault_point
-from policies.codes import check_usable
+from policies.codes import check_shape, check_usable
 from policies.errors import CodeInvalid, WrongState
 from policies.lifecycle import RequestEvent, RequestState, next_request_state
 from policies.terms import check_accepted
@@ -109,6 +109,7 @@ class Verification:
             raise WrongState(f"no code is awaited in {request.state}")
         check_accepted(request.terms_version, self._texts.terms_version)
         self._check_unchanged(person, request)
+        check_shape(code)
         try:
             reserved = self._reserve(request, digest)
             if not _same(reserved.code_hmac, digest):

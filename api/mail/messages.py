@@ -24,7 +24,7 @@ from api.mail.errors import AddressRefused, NoticeUnwritable
 from api.mail.html import html_letter
 from api.mail.texts import Catalogue, catalogue
 from issuer.registry.outbox import OutboxEntry
-from policies.codes import CODE_DIGITS
+from policies.codes import check_shape
 
 LUXEMBOURG = ZoneInfo("Europe/Luxembourg")
 _LETTERS_ONLY = str.maketrans("0123456789", "ghijklmnop")
@@ -75,8 +75,7 @@ def code_message(
     now: datetime,
 ) -> EmailMessage:
     """``message_id`` names this one sending; the header is made from it."""
-    if len(code) != CODE_DIGITS or not code.isascii() or not code.isdigit():
-        raise ValueError(f"a code is {CODE_DIGITS} digits")
+    check_shape(code)
     values = {"code": code, "minutes": str(lifetime_seconds // 60)}
     return _write("code", values, address, language=language, key=f"code:{message_id}", sender=sender, at=now)
 

@@ -16,7 +16,7 @@ from api.lanes import ISSUING, MAILING, READING
 from api.portal.desk import Desk, go
 from api.portal.forms import Form
 from api.portal.visitors import Visitor
-from policies.errors import PolicyRefusal
+from policies.errors import CodeMalformed, PolicyRefusal
 from policies.lifecycle import BEFORE_GENERATION, RequestState
 from policies.terms import check_accepted
 
@@ -151,7 +151,10 @@ def verify(
     if token is None:
         return go(f"/requests/{request_id}?note=cookies-needed")
     code = "".join(form.text("code").split())
-    desk.verification.verify(person, request_id, code, token)
+    try:
+        desk.verification.verify(person, request_id, code, token)
+    except CodeMalformed:
+        return go(f"/requests/{request_id}?note=code-invalid")
     return go(f"/requests/{request_id}")
 
 

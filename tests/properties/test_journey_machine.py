@@ -37,7 +37,7 @@ from issuer.registry.tables import deliveries, stores
 from policies.lifecycle import UNFINISHED, RequestState, StoreStatus
 from policies.reasons import DeactivationReason, RevocationReason
 from tests.fixtures.invariants import check_invariants, rows
-from tests.fixtures.world import ELIGIBLE, START, Person, World
+from tests.fixtures.world import ELIGIBLE, START, Person, World, other_than
 
 CREATED, TERMS_ACCEPTED, CODE_SENT = (
     RequestState.CREATED,
@@ -557,7 +557,7 @@ class JourneyMachine(RuleBasedStateMachine):
             "email": lambda: world.verification.set_email(person, request_id, address, "modern", french),
             "resend": lambda: world.verification.resend(person, request_id),
             "right": lambda: verify(self._code(address)),
-            "wrong": lambda: verify("no code"),
+            "wrong": lambda: verify(other_than(self._code(address) or "0")),
             "fetch": lambda: world.journey.fetch(person, request_id, part, token),  # type: ignore[arg-type]
             "fetch-by-another": lambda: world.journey.fetch(person, request_id, "password", "A" * 43),
             "complete": lambda: world.journey.complete(person, request_id),

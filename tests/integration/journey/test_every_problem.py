@@ -13,6 +13,7 @@ from api.problems import MEDIA_TYPE, PROBLEMS
 from api.web.app import MAX_BODY
 from policies.lifecycle import RequestState
 from tests.fixtures.door import Door
+from tests.fixtures.world import other_than
 
 # The web application is written for Litestar 2, which tells of Litestar 3 wherever it can.
 pytestmark = pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")
@@ -50,10 +51,17 @@ def _expired_delivery(door: Door) -> httpx.Response:
     return door.call("POST", f"/requests/{begun.request_id}/password", headers=headers)
 
 
+def _wrong_code(door: Door) -> httpx.Response:
+    begun = door.until(RequestState.CODE_SENT)
+    malformed = door.verify(begun, "no code")
+    assert (malformed.status_code, malformed.json()["code"]) == (422, "invalid-request")
+    return door.verify(begun, other_than(begun.code))
+
+
 def _locked(door: Door) -> httpx.Response:
     begun = door.until(RequestState.CODE_SENT)
     for left in (4, 3, 2, 1, 0):
-        refused = door.verify(begun, "no code")
+        refused = door.verify(begun, other_than(begun.code))
         assert (refused.json()["code"], refused.json()["attempts_left"]) == ("code-invalid", left)
     return door.verify(begun)
 
@@ -118,7 +126,7 @@ REACHED: dict[str, Callable[[Door], httpx.Response]] = {
     "email-invalid": lambda door: door.call(
         "PUT", f"/requests/{door.until(RequestState.TERMS_ACCEPTED).request_id}/email", json={"email": "no"}
     ),
-    "code-invalid": lambda door: door.verify(door.until(RequestState.CODE_SENT), "no code"),
+    "code-invalid": _wrong_code,
     "confirmation-missing": lambda door: door.call(
         "POST", f"/stores/{door.until_store()}/deactivation", json={"reason": "other", "confirm": False}
     ),

@@ -22,7 +22,7 @@ from policies.errors import PolicyRefusal
 from policies.lifecycle import RequestState, StoreStatus
 from policies.reasons import DeactivationReason, RevocationReason
 from tests.fixtures.invariants import check_invariants
-from tests.fixtures.world import World
+from tests.fixtures.world import World, other_than
 
 REFUSALS = (PolicyRefusal, IssuerError, RemoteProblem)
 
@@ -164,17 +164,19 @@ def test_many_resends_and_addresses_at_once_send_what_the_caps_allow(world: Worl
 def test_tries_at_once_are_five_and_a_right_one_among_them_counts(world: World) -> None:
     person = world.person()
     begun = world.until_state(person, RequestState.CODE_SENT)
-    ends = at_once(32, lambda _: world.verification.verify(person, begun.request_id, "no code", None))
+    wrong = other_than(begun.code)
+    ends = at_once(32, lambda _: world.verification.verify(person, begun.request_id, wrong, None))
     assert ends == {"code-invalid": 5, "code-locked": 27}
     begun = world.until_state(person, RequestState.CODE_SENT)
+    wrong = other_than(begun.code)
     reserve = world.verification._reserve
 
     def burnt_meanwhile(*arguments: Any) -> Any:
         """This try is taken; before it is looked at, the others burn the code."""
         reserved = reserve(*arguments)
         world.verification._reserve = reserve  # type: ignore[method-assign]
-        wrong = at_once(8, lambda _: world.verification.verify(person, begun.request_id, "no code", None))
-        assert wrong == {"code-invalid": 4, "code-locked": 4}
+        others = at_once(8, lambda _: world.verification.verify(person, begun.request_id, wrong, None))
+        assert others == {"code-invalid": 4, "code-locked": 4}
         return reserved
 
     world.verification._reserve = burnt_meanwhile  # type: ignore[method-assign]

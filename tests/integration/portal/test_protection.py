@@ -88,6 +88,10 @@ def test_the_delivery_token_is_the_browsers_alone(portal: Portal) -> None:
     browser.get(request)
     browser.get(request)
     token = browser.client.cookies["__Secure-mycert-delivery"]
+    for no_code in ("", "12345", "abcdef"):
+        answer = browser.post(f"{request}/verification", code=no_code)
+        assert answer.headers["location"] == f"{request}?note=code-invalid"
+    assert "Il vous reste 5 tentatives" in browser.get(f"{request}?note=code-invalid").text
     for _ in range(2):  # A double click, or an answer that was lost.
         assert browser.post(f"{request}/verification", code=code).headers["location"] == request
     portal.world.settle()

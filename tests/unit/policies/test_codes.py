@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from policies.codes import CodeRules, check_usable
-from policies.errors import CodeExpired, CodeLocked, TooManyRequests
+from policies.codes import CodeRules, check_shape, check_usable
+from policies.errors import CodeExpired, CodeLocked, CodeMalformed, TooManyRequests
 
 NOW = datetime(2027, 3, 1, 9, 0, tzinfo=UTC)
 RULES = CodeRules(resend_pause=30, sends_per_request=3, sends_per_hour=5)
@@ -19,6 +19,15 @@ def test_a_code_lives_five_minutes() -> None:
         check_usable(expiry, expiry, 1)
     with pytest.raises(CodeExpired):
         check_usable(NOW, None, 1)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "12345", "1234567", "１２３４５６", " 123456", "12345\n", "123456\0", "abcdef", "💊"]
+)
+def test_a_code_is_six_ascii_digits(wrong: str) -> None:
+    check_shape("000000")
+    with pytest.raises(CodeMalformed):
+        check_shape(wrong)
 
 
 def test_a_burnt_code_is_locked_before_and_after_its_expiry() -> None:
