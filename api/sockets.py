@@ -241,6 +241,10 @@ class _Protocol(HttpToolsProtocol):
         ):
             self._refusal = problem("too-large")
             raise _Refused
+        # RFC 9112 3.2: exactly one, and none at all from HTTP/1.0 alone.
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+            raise _Refused
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

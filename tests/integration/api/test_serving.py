@@ -147,6 +147,15 @@ def test_what_never_reaches_the_application_is_a_problem_too(toy: Callable[..., 
     assert problem_in(served.raw(long_body))["code"] == "too-large"
 
 
+def test_a_request_names_one_host(toy: Callable[..., Toy]) -> None:
+    """RFC 9112 3.2; HTTP/1.0 knew none."""
+    served = toy()
+    for hosts in (b"", b"Host: x\r\nHost: x\r\n"):
+        answer = served.raw(b"GET / HTTP/1.1\r\n" + hosts + b"\r\n")
+        assert problem_in(answer)["status"] == 400
+    assert served.raw(b"GET / HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+
+
 def test_what_escapes_an_application_is_internal_and_logged_with_its_cause(toy: Callable[..., Toy]) -> None:
     served = toy()
     response = httpx.get(f"{served.url}/broken")
