@@ -6,7 +6,7 @@ log gets the cause. Nothing of a message, of input or of the inside ever enters 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import httpx
@@ -77,10 +77,9 @@ _DATABASE_AWAY: Final = (
     sqlalchemy.exc.TimeoutError,
 )
 """Locked, full, gone, or every connection in use: a later try may find it otherwise."""
+_CLIENT_GONE: Final = "client disconnected prematurely"
+"""Litestar's word, as an internal error, for a request that never arrived whole; nobody reads the answer."""
 _KEPT_HEADERS: Final = ("allow", "accept", "retry-after", "www-authenticate")
-
-Localise = Callable[[str, str], tuple[str, str] | None]
-"""(code, Accept-Language header) to (title, detail); None keeps the English text."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +129,8 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, msgspec.DecodeError):  # ValidationError is one
         return problem("invalid-request")
     if isinstance(error, HTTPException):
+        if error.detail == _CLIENT_GONE:
+            return problem("invalid-request", status=400)
         return problem(
             _BY_STATUS.get(error.status_code, "internal" if error.status_code >= 500 else "invalid-request")
         )
@@ -145,34 +146,28 @@ def problem_response(document: Problem, headers: Mapping[str, str] | None = None
     )
 
 
-def exception_handlers(localise: Localise | None = None) -> dict[int | type[Exception], Any]:
+def exception_handlers() -> dict[int | type[Exception], Any]:
     """For ``Litestar(exception_handlers=...)``: every exception becomes a problem document."""
 
     def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
         document = problem_of(error)
         record_problem(document, error)
-        if localise is not None:
-            document = _localised(document, localise, request.headers.get("accept-language", ""))
         own = (error.headers or {}) if isinstance(error, HTTPException) else {}
         return problem_response(document, {k: v for k, v in own.items() if k.lower() in _KEPT_HEADERS})
 
     return {Exception: answer}
 
 
-def _localised(document: Problem, localise: Localise, languages: str) -> Problem:
-    texts = localise(document.code, languages)
-    return document if texts is None else msgspec.structs.replace(document, title=texts[0], detail=texts[1])
-
-
 def record_problem(document: Problem, error: BaseException) -> None:
-    """The log gets the cause: in full for what is our fault, one line for what is the caller's."""
+    """The log gets the cause: in full for what is our fault, one line for what is another's."""
     log = get_logger()
-    if document.status >= 500:
+    cause = type(error).__name__ if isinstance(error, HTTPException) else error  # its message quotes input
+    if document.status == 503:
+        log.error("unavailable", problem=document.code, cause=cause, behind=error.__cause__)
+    elif document.status >= 500:
         log.error("failed", problem=document.code, exc_info=error)
-    elif isinstance(error, HTTPException):  # its message quotes input
-        log.info("refused", problem=document.code, cause=type(error).__name__)
     else:
-        log.info("refused", problem=document.code, cause=error)
+        log.info("refused", problem=document.code, cause=cause)
 
 
 async def send_problem(send: Send, document: Problem, *, close: bool = False) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -8,12 +9,21 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+import structlog
 from litestar import Litestar, get, post
 from litestar.exceptions import HTTPException, NotAuthorizedException
 from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.testing import TestClient
 
-from api.problems import PROBLEMS, RemoteProblem, exception_handlers, problem, raise_for_problem
+from api.problems import (
+    PROBLEMS,
+    RemoteProblem,
+    exception_handlers,
+    problem,
+    problem_of,
+    raise_for_problem,
+    record_problem,
+)
 
 CONTRACT = """
 `unauthenticated`, `authentication-too-old` 401; `account-not-valid`, `not-luxtrust`, `ehealthid-not-primary`,
@@ -73,15 +83,11 @@ def number(number: FromPath[int], q: FromQuery[int]) -> None:
     return None
 
 
-def localise(code: str, languages: str) -> tuple[str, str] | None:
-    return ("Introuvable", "Rien ici.") if code == "not-found" and languages.startswith("fr") else None
-
-
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient[Litestar]]:
     app = Litestar(
         [raising, body, number],
-        exception_handlers=exception_handlers(localise),
+        exception_handlers=exception_handlers(),
         logging_config=None,
         openapi_config=None,
         request_max_body_size=1000,
@@ -156,9 +162,32 @@ def test_the_frameworks_own_refusals(client: TestClient[Litestar]) -> None:
     check(client.get("/number/CANARY"), "not-found")
 
 
-def test_titles_can_be_localised(client: TestClient[Litestar]) -> None:
-    assert check(client.get("/x", headers={"accept-language": "fr"}), "not-found")["title"] == "Introuvable"
-    assert check(client.get("/x", headers={"accept-language": "de"}), "not-found")["title"] == "Not found"
+def logged(error: BaseException) -> dict[str, Any]:
+    with structlog.testing.capture_logs() as lines:
+        record_problem(problem_of(error), error)
+    return dict(lines[0])
+
+
+def test_who_went_away_is_no_fault_of_ours(client: TestClient[Litestar]) -> None:
+    async def gone() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def unheard(message: Any) -> None:
+        assert message.get("status", 400) == 400
+
+    scope: Any = {"type": "http", "method": "POST", "path": "/body", "query_string": b"", "headers": []}
+    with structlog.testing.capture_logs() as lines:
+        asyncio.run(client.app(scope | {"app": client.app}, gone, unheard))  # type: ignore[arg-type]
+    assert [line["log_level"] for line in lines] == ["info"]
+
+
+def test_what_is_away_is_one_line_and_what_is_broken_is_all_told() -> None:
+    error = RemoteProblem("ca-unavailable", {})
+    error.__cause__ = TimeoutError("the issuer")
+    line = logged(error)
+    assert "exc_info" not in line
+    assert (line["cause"], line["behind"]) == (error, error.__cause__)
+    assert logged(RuntimeError("bug"))["exc_info"]
 
 
 def test_a_problem_crosses_to_the_next_process_under_its_code() -> None:
