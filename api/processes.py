@@ -168,7 +168,7 @@ class Supervisor:
         # the children. Blocking it around the fork loses none; a disposition would have to be set after it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            with _log_file(self._log_path(spec.name)) as output:
+            with log_file(self._log_path(spec.name)) as output:
                 child.popen = subprocess.Popen(
                     spec.argv,
                     stdin=subprocess.DEVNULL,
@@ -302,7 +302,7 @@ def _how(code: int) -> str:
 
 
 @contextlib.contextmanager
-def _log_file(path: Path) -> Iterator[int]:
+def log_file(path: Path) -> Iterator[int]:
     """Open for appending; a long one is put aside first, and the oldest of those put aside is dropped."""
     with contextlib.suppress(FileNotFoundError):
         if path.stat().st_size > _LOG_MAX:

@@ -16,7 +16,7 @@ from api.accounts import Account, Users, settle_users
 from api.cli.output import answer, settings
 from api.home_lock import AlreadyRunning
 from api.layout import Layout
-from api.processes import Process, ProcessFailed, Readiness, Supervisor
+from api.processes import Process, ProcessFailed, Readiness, Supervisor, log_file
 from api.settings import Settings
 from api.sockets import TcpAddress, UnixAddress
 
@@ -37,7 +37,10 @@ def serve(context: click.Context) -> None:
         # it where it has that capability; where it has not, the workers' report says what is missing.
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     users = settle_users(layout.home, needs=needs)
-    with layout.log("serve").open("a", encoding="utf-8") as log:
+    with (
+        log_file(layout.log("serve")) as descriptor,
+        open(descriptor, "a", encoding="utf-8", closefd=False) as log,
+    ):
         logs.configure("serve", level=configured.server.log_level, stream=log)
         _supervise(configured, layout, users)
 

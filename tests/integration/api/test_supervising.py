@@ -244,7 +244,7 @@ def test_a_long_log_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(processes, "_LOG_MAX", 10)
     path = tmp_path / "web.log"
     for text in (b"first first", b"second second", b"third"):
-        with processes._log_file(path) as descriptor:
+        with processes.log_file(path) as descriptor:
             os.write(descriptor, text)
     assert [entry.read_text() for entry in sorted(tmp_path.iterdir())] == [
         "third",
