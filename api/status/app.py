@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
 from api.status.config import StatusConfig
 from api.status.documents import CERTIFICATE, Document
@@ -42,6 +42,14 @@ from issuer.registry.database import Database
 
 AUTHORITY = "issuing"
 _JSON = b"application/json"
+_SOON = 5.0
+"""Seconds in which a revocation is told at the latest; a second is what is promised (R21)."""
+
+_UNPUBLISHED = Gauge(
+    "mycert_status_unpublished_seconds",
+    "Age of the oldest revocation that OCSP, or the CRL, does not tell of as it is served here.",
+    ["where"],
+)
 
 
 def build_status_app(
@@ -179,6 +187,8 @@ class StatusApp:
         elif scope["method"] not in READING:
             await refuse(send, "method-not-allowed", ALLOW_READING)
         elif path == "/metrics":
+            for where, age in self._unpublished().items():
+                _UNPUBLISHED.labels(where).set(age)
             await send_uncached(send, 200, CONTENT_TYPE_LATEST.encode(), generate_latest())
         elif path == "/health/live":
             await send_uncached(send, 200, _JSON, b'{"status":"live"}')
@@ -205,4 +215,13 @@ class StatusApp:
         for name in self._crl_names.values():
             crl = self._index.crls.get(name)
             found[f"crl-{name}"] = "missing" if crl is None else "ok" if crl.fresh(now) else "stale"
+        for where, age in self._unpublished().items():
+            found[f"revocations-{where}"] = "ok" if age <= _SOON else "unpublished"
         return found
+
+    def _unpublished(self) -> dict[str, float]:
+        now = self._clock()
+        return {
+            where: max(0.0, (now - oldest).total_seconds()) if oldest is not None else 0.0
+            for where, oldest in self._follower.unpublished.items()
+        }

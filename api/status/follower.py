@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -51,8 +52,11 @@ class Follower:
         self._root_crl_at: int | None = None
         self._batch = 0
         self._revoked_through = 0
-        self._crl_number = 0
+        self._crl_number = self._crl_covers = 0
         self._forget_after = 0.0
+        self._unanswered: dict[str, status.Ended] = {}
+        self.unpublished: dict[str, datetime | None] = {}
+        """When the oldest revocation was made that answers, or the CRL, do not tell of."""
 
     def run(self, stop: threading.Event) -> None:
         failing = False
@@ -86,24 +90,38 @@ class Follower:
             batch = answers.last_batch(connection, self._authority)
             if batch < self._batch:
                 raise RegistryWentBack(f"batch {batch} after {self._batch}")
+            told = set()
             if batch > self._batch:
                 for answer in answers.after_batch(connection, self._authority, self._batch):
                     self._kept.put(answer)
+                    if answer.status == "revoked":
+                        told.add(answer.serial)
                 self._batch = batch
             # Once more, for what was committed while the answers were read.
             self._take_revocations(connection)
             self._take_crl(connection)
+            unlisted = status.oldest_revocation_after(connection, self._authority, self._crl_covers)
         self._kept.followed()
-        now = self._clock().timestamp()
+        moment = self._clock()
+        # Nobody answers for a certificate that has ended.
+        self._unanswered = {
+            serial: one
+            for serial, one in self._unanswered.items()
+            if serial not in told and one.not_after >= moment
+        }
+        unanswered = min((one.revoked_at for one in self._unanswered.values()), default=None)
+        self.unpublished = {"ocsp": unanswered, "crl": unlisted}
+        now = moment.timestamp()
         if now >= self._forget_after:
             self._forget_after = now + _FORGET_EVERY
             self._kept.forget_ended(now)
 
     def _take_revocations(self, connection: sa.Connection) -> None:
-        fresh = status.revoked_after(connection, self._revoked_through)
-        self._kept.revoke(int(serial, 16) for _, name, serial in fresh if name == self._authority)
+        fresh = status.revoked_after(connection, self._authority, self._revoked_through)
+        self._kept.revoke(int(one.serial, 16) for one in fresh)
+        self._unanswered |= {one.serial: one for one in fresh}
         if fresh:
-            self._revoked_through = fresh[-1][0]
+            self._revoked_through = fresh[-1].sequence
 
     def _take_crl(self, connection: sa.Connection) -> None:
         current = crls.current(connection, self._authority)
@@ -122,7 +140,7 @@ class Follower:
             max_age=self._config.max_age,
         )
         self._kept.put_crl(self._authority, crl)
-        self._crl_number = current.number
+        self._crl_number, self._crl_covers = current.number, current.covers
 
     def _read_root_crl(self) -> None:
         """The ceremony's file, again whenever it was replaced."""

@@ -48,8 +48,8 @@ REGISTRY: Grants = {
         "crls": ["SELECT"],
         "answers": ["SELECT"],
         "batches": ["SELECT"],
-        # So that no good answer outlives a revocation, even where the publisher is down.
-        "revocations": ["SELECT (serial, authority, sequence)"],
+        # So that no good answer outlives a revocation, even where the publisher is down, and that is told.
+        "revocations": ["SELECT (serial, authority, sequence, revoked_at, not_after)"],
     },
 }
 

@@ -68,14 +68,24 @@ def last_revocation(connection: Connection, authority: str) -> int:
     return last
 
 
-def revoked_after(connection: Connection, sequence: int) -> list[tuple[int, str, str]]:
-    """(sequence, authority, serial) of the revocations after that one, in their order."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What the status service may know of a revocation."""
+
+    sequence: int
+    serial: str
+    revoked_at: datetime
+    not_after: datetime
+
+
+def revoked_after(connection: Connection, authority: str, sequence: int) -> list[Ended]:
+    """The revocations after that one, in their order."""
     query = (
-        sa.select(revocations.c.sequence, revocations.c.authority, revocations.c.serial)
-        .where(revocations.c.sequence > sequence)
+        sa.select(*(revocations.c[name] for name in Ended.__dataclass_fields__))
+        .where(revocations.c.authority == authority, revocations.c.sequence > sequence)
         .order_by(revocations.c.sequence)
     )
-    return [(number, authority, serial) for number, authority, serial in connection.execute(query)]
+    return [Ended(**row._mapping) for row in connection.execute(query)]
 
 
 def oldest_revocation_after(connection: Connection, authority: str, sequence: int) -> datetime | None:
@@ -134,7 +144,7 @@ def subjects_due(
 ) -> Sequence[Subject]:
     """Certificates whose answers are missing, wrong, of the future, or end before ``renew_before``.
 
-    Expired certificates are left out, and so are those whose signing has not ended.
+    Expired certificates are left out, those whose signing has not ended, and sound ones of OCSP signers.
     ``revoked_after`` asks for revocations after that one alone, oldest first: a look that
     stays cheap whatever the number of certificates. Without it revoked ones come first.
     """
@@ -155,7 +165,7 @@ def subjects_due(
         .select_from(_STANDING)
         .where(
             certificates.c.authority == authority,
-            certificates.c.profile == "professional",
+            sa.or_(certificates.c.profile == "professional", revocations.c.serial.is_not(None)),
             certificates.c.not_after >= now,
             _ISSUED,
             ~sound,

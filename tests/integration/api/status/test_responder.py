@@ -294,6 +294,49 @@ async def test_a_revocation_counts_before_it_is_published(service: Service) -> N
     assert (await service.ask(der)).certificate_status is ocsp.OCSPCertStatus.REVOKED
 
 
+async def test_health_and_metrics_tell_of_a_revocation_that_nobody_publishes(service: Service) -> None:
+    """Of an OCSP signer's certificate as well; what has ended is nobody's concern."""
+    site = service.site
+    known(service, 1, 2)
+
+    async def told() -> tuple[int, dict[str, str], dict[str, float]]:
+        service.follow()
+        ready = await service.http.get("/health/ready")
+        lines = (await service.http.get("/metrics")).text.splitlines()
+        metric = 'mycert_status_unpublished_seconds{where="%s"} '
+        ages = {
+            where: float(line.split()[1])
+            for where in ("ocsp", "crl")
+            for line in lines
+            if line.startswith(metric % where)
+        }
+        checks = {name.removeprefix("revocations-"): said for name, said in ready.json()["checks"].items()}
+        return ready.status_code, {where: checks[where] for where in ages}, ages
+
+    assert await told() == (200, {"ocsp": "ok", "crl": "ok"}, {"ocsp": 0, "crl": 0})
+    revoke(site.database, 1, site.clock())
+    assert (await told())[0] == 200
+    site.clock.pass_(seconds=6)
+    assert await told() == (503, {"ocsp": "unpublished", "crl": "unpublished"}, {"ocsp": 6, "crl": 6})
+    site.answering.round()
+    assert await told() == (503, {"ocsp": "ok", "crl": "unpublished"}, {"ocsp": 0, "crl": 6})
+    site.door.issue_crl("issuing")
+    assert await told() == (200, {"ocsp": "ok", "crl": "ok"}, {"ocsp": 0, "crl": 0})
+    record_certificate(site.database, 3, site.clock(), life=timedelta(days=1), profile="ocsp")
+    revoke(site.database, 3, site.clock())
+    site.clock.pass_(seconds=6)
+    assert (await told())[0] == 503
+    service.publish()
+    assert (await told())[0] == 200
+    record_certificate(site.database, 4, site.clock(), life=timedelta(minutes=1))
+    revoke(site.database, 4, site.clock())
+    site.door.issue_crl("issuing")
+    site.clock.pass_(seconds=30)
+    assert (await told())[0] == 503
+    site.clock.pass_(minutes=1)
+    assert (await told())[0] == 200
+
+
 async def test_a_revocation_while_the_publisher_is_waited_for(service: Service) -> None:
     known(service, 1)
     service.live.away = True
