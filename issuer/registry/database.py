@@ -2,7 +2,7 @@
 
 A write transaction takes its lock at once: on SQLite ``BEGIN IMMEDIATE``, because a
 transaction that reads first and writes later fails without waiting when somebody else
-wrote in between. On PostgreSQL each write ends with a NOTIFY, which followers wait for.
+wrote in between. On PostgreSQL each change ends with a NOTIFY, which followers wait for.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 WRITE = "mycert_write"
+# A transaction that changed nothing has no number yet: who looks for work and finds none wakes nobody.
+_NOTIFY = sa.text("SELECT pg_notify(:channel, '') WHERE pg_current_xact_id_if_assigned() IS NOT NULL")
 
 
 class UtcDateTime(sa.types.TypeDecorator[datetime]):
@@ -64,7 +66,7 @@ class Database:
         with self.engine.connect().execution_options(**{WRITE: True}) as connection, connection.begin():
             yield connection
             if not self.is_sqlite:
-                connection.execute(sa.text(f"NOTIFY {self.channel}"))
+                connection.execute(_NOTIFY, {"channel": self.channel})
 
     def close(self) -> None:
         self.engine.dispose()

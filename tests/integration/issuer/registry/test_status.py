@@ -93,11 +93,12 @@ def test_revocations_are_numbered_without_gaps(registry: Database) -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda serial: revoke(registry, serial), serials * 2))
     with registry.read() as connection:
-        found = status.revoked_after(connection, 0)
+        found = status.revoked_after(connection, "issuing", 0)
+        assert status.revoked_after(connection, "root", 0) == []
         assert status.last_revocation(connection, "issuing") == 40
         assert status.last_revocation(connection, "root") == 0
-    assert [sequence for sequence, _, _ in found] == list(range(1, 41))
-    assert {serial for _, _, serial in found} == set(serials)
+    assert [one.sequence for one in found] == list(range(1, 41))
+    assert {one.serial for one in found} == set(serials)
 
 
 def test_a_revocation_waits_for_the_number_before_its_own(registry: Database) -> None:
@@ -113,7 +114,8 @@ def test_a_revocation_waits_for_the_number_before_its_own(registry: Database) ->
         raise RuntimeError
     other.join(10)
     with registry.read() as connection:
-        assert status.revoked_after(connection, 0) == [(1, "issuing", "02")]
+        (found,) = status.revoked_after(connection, "issuing", 0)
+    assert (found.sequence, found.serial) == (1, "02")
 
 
 def test_a_late_commit_is_not_covered_by_an_earlier_crl(registry: Database) -> None:
@@ -274,6 +276,9 @@ def test_a_commit_of_another_connection_wakes_a_follower(open_registry: OpenRegi
         assert changes.wait(0)
         while changes.wait(0):
             pass
+        with writer.write() as connection:
+            status.last_revocation(connection, "issuing")
+        assert not changes.wait(0.1), "nothing was changed"
 
         def follow() -> None:
             if changes.wait(10):
