@@ -182,11 +182,6 @@ def next_request_state(state: RequestState, event: RequestEvent) -> RequestState
         raise WrongState(f"{event} does not follow {state}") from None
 
 
-def states_before(event: RequestEvent) -> tuple[RequestState, ...]:
-    """The states from which ``event`` is possible, for a compare-and-set."""
-    return tuple(state for state, moves in REQUEST_TRANSITIONS.items() if event in moves)
-
-
 def next_store_status(status: StoreStatus, event: StoreEvent) -> StoreStatus:
     """The status that follows. Raises WrongState where the table has no such transition."""
     try:

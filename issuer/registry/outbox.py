@@ -135,7 +135,3 @@ def mark_failed(
     if retry_at is None:
         values["refused_at"] = now
     connection.execute(outbox.update().where(outbox.c.id == entry_id).values(values))
-
-
-def next_due(connection: Connection) -> datetime | None:
-    return connection.execute(sa.select(sa.func.min(outbox.c.due_at))).scalar()
