@@ -1,4 +1,4 @@
-"""What every relying service must do, whichever it is; each test brings the server."""
+"""What every relying service must do, whichever it is; the test brings the server. Faults: test_matrix."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.fixtures.servers import Server, Visit
 
 
 def judge_by_ocsp(relied: Relied, server: Server) -> None:
-    """Believes a delivered store until its deactivation, and only fresh answers of the right signer."""
+    """Believes a delivered store until its deactivation, and nobody without one of ours."""
     leaving = relied.deliver()
     good, gone = relied.visitor(server.port, relied.good), relied.visitor(server.port, leaving)
     assert good.visit().accepted, server.said
@@ -24,13 +24,6 @@ def judge_by_ocsp(relied: Relied, server: Server) -> None:
     assert not relied.stranger(server.port).visit().accepted
     leaving.deactivate()
     until(lambda: not gone.visit().accepted, "a deactivated store is accepted")
-    with relied.front.down():
-        assert not good.visit().accepted, "nobody was asked"
-    for lie in (relied.stale("ocsp"), relied.by_stranger, relied.by_professional):
-        asked = len(relied.front.asked)
-        with relied.front.lying("/pki/ocsp", lie):
-            assert not good.visit().accepted, f"believed {lie}"
-        assert len(relied.front.asked) > asked
     assert good.visit().accepted, server.said
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.fixtures.pages import block
 from tests.fixtures.relying import Relied
 from tests.fixtures.servers import Server, free_port, serving
-from tests.integration.relying.judging import judge_by_crl, judge_by_ocsp, judge_sessions, plant, roll_over
+from tests.integration.relying.judging import judge_by_crl, judge_by_ocsp, judge_sessions, roll_over
 
 PAGE = "relying-services/apache.md"
 MODULES = ("mpm_event", "authz_core", "ssl", "headers", "setenvif", "proxy", "proxy_http", "socache_shmcb")
@@ -80,16 +80,6 @@ def test_leaf_it_must_be(relied: Relied, apache: Start) -> None:
 def test_crl(relied: Relied, apache: Start, crls: Path, reload: tuple[str, ...]) -> None:
     with apache("crl.conf") as server:
         judge_by_crl(relied, server, crls, lambda: relied.fetch_crls(crls, *reload))
-
-
-@pytest.mark.parametrize("planted", ["stale", "by_stranger"])
-def test_crl_that_is_over_or_another_s_lets_nobody_in(
-    relied: Relied, apache: Start, crls: Path, planted: str
-) -> None:
-    plant(relied, crls, relied.stale("crl")(b"") if planted == "stale" else relied.crl_by_stranger())
-    with apache("crl.conf") as server:
-        assert not relied.visitor(server.port, relied.good).visit().accepted
-    assert ("CRL has expired" if planted == "stale" else "CRL signature failure") in server.said
 
 
 def test_roll_over_refuses_nobody(relied: Relied, apache: Start, crls: Path, reload: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.fixtures.pages import block
 from tests.fixtures.relying import Relied
 from tests.fixtures.servers import Server, free_port, serving
-from tests.integration.relying.judging import judge_by_crl, judge_sessions, plant, roll_over
+from tests.integration.relying.judging import judge_by_crl, judge_sessions, roll_over
 
 PAGE = "relying-services/haproxy.md"
 Start = Callable[..., contextlib.AbstractContextManager[Server]]
@@ -57,15 +57,6 @@ def test_crl(relied: Relied, haproxy: Start, crls: Path, reload: tuple[str, ...]
         assert seen.headers["x-ehealthid"] == relied.good.number
         assert seen.headers["x-profession"] == "PS-001"
         judge_by_crl(relied, server, crls, lambda: relied.fetch_crls(crls, *reload))
-
-
-@pytest.mark.parametrize("planted", ["stale", "by_stranger"])
-def test_crl_that_is_over_or_another_s_lets_nobody_in(
-    relied: Relied, haproxy: Start, crls: Path, planted: str
-) -> None:
-    plant(relied, crls, relied.stale("crl")(b"") if planted == "stale" else relied.crl_by_stranger())
-    with haproxy() as server:
-        assert not relied.visitor(server.port, relied.good).visit().accepted
 
 
 def test_roll_over_refuses_nobody(

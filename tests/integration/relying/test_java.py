@@ -73,19 +73,6 @@ def test_crldp(relied: Relied, java: Start) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["down", "stale", "by_stranger"])
-def test_crldp_admits_nobody_without_a_sound_crl(relied: Relied, java: Start, fault: str) -> None:
-    hindrance: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-    if fault == "down":
-        hindrance = relied.front.down()
-    else:
-        lie = relied.stale("crl") if fault == "stale" else relied.crl_by_stranger
-        hindrance = relied.front.lying("/pki/crl/issuing.crl", lie)
-    with java("crl") as server, hindrance:
-        assert not relied.visitor(server.port, relied.good).visit().accepted
-
-
-@pytest.mark.slow
 def test_a_session_lives_as_long_as_the_page_says(relied: Relied, java: Start) -> None:
     assert "setSessionTimeout(60)" in block(PAGE, "sessions").text
     leaving = relied.deliver()

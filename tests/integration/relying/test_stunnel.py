@@ -13,7 +13,7 @@ import pytest
 from tests.fixtures.pages import block
 from tests.fixtures.relying import Relied, until
 from tests.fixtures.servers import Server, free_port, serving
-from tests.integration.relying.judging import judge_by_crl, judge_by_ocsp, judge_sessions, listed, plant
+from tests.integration.relying.judging import judge_by_crl, judge_by_ocsp, judge_sessions, listed
 
 PAGE = "relying-services/stunnel.md"
 Start = Callable[..., contextlib.AbstractContextManager[Server]]
@@ -56,15 +56,6 @@ def test_ocsp_aia(relied: Relied, stunnel: Start) -> None:
 def test_crl(relied: Relied, stunnel: Start, crls: Path, reload: tuple[str, ...]) -> None:
     with stunnel("crl.conf") as server:
         judge_by_crl(relied, server, crls, lambda: relied.fetch_crls(crls, *reload))
-
-
-@pytest.mark.parametrize("planted", ["stale", "by_stranger"])
-def test_crl_that_is_over_or_another_s_lets_nobody_in(
-    relied: Relied, stunnel: Start, crls: Path, planted: str
-) -> None:
-    plant(relied, crls, relied.stale("crl")(b"") if planted == "stale" else relied.crl_by_stranger())
-    with stunnel("crl.conf") as server:
-        assert not relied.visitor(server.port, relied.good).visit().accepted
 
 
 def test_roll_over_cuts_no_connection(
