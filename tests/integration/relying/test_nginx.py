@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import ssl
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.fixtures.pages import block
-from tests.fixtures.relying import Relied, until
-from tests.fixtures.servers import Server, free_port, serving
+from tests.fixtures.relying import NGINX_PAGE, Relied, Start, until
 from tests.integration.relying.judging import (
     judge_by_crl,
     judge_by_ocsp,
@@ -21,49 +18,15 @@ from tests.integration.relying.judging import (
     roll_over,
 )
 
-PAGE = "relying-services/nginx.md"
-Start = Callable[..., contextlib.AbstractContextManager[Server]]
 TLS = pytest.mark.parametrize(
     "newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda v: v.name
 )
 
 
 @pytest.fixture
-def nginx(relied: Relied, crls: Path, tmp_path: Path) -> Start:
-    """``nginx(block, more replacements)`` runs it, with the rest that a distribution's nginx.conf has."""
-
-    @contextlib.contextmanager
-    def start(name: str, changed: dict[str, object] | None = None) -> Iterator[Server]:
-        port = free_port()
-        places: dict[str, object] = {
-            "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
-            "/etc/nginx/server": relied.folder / "server",
-            "/etc/nginx/mycert/trust.pem": relied.trust,
-            "127.0.0.1:8080": f"127.0.0.1:{relied.behind.port}",
-        }
-        if name == "crl.conf":
-            places["/etc/nginx/mycert/crls.pem"] = crls
-        (tmp_path / name).write_text(block(PAGE, name).filled(places | (changed or {})))
-        temporary = "".join(
-            f"{kind}_temp_path {tmp_path}/{kind}; "
-            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        (tmp_path / "nginx.conf").write_text(
-            f"daemon off; worker_processes 1; pid {tmp_path}/nginx.pid;\n"
-            f"error_log {tmp_path}/out.log info;\nevents {{}}\n"
-            f"http {{ access_log off; {temporary} include {tmp_path}/{name}; }}\n"
-        )
-        command = ["nginx", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"), "-e", "out.log"]
-        with serving(command, port, tmp_path) as server:
-            yield server
-
-    return start
-
-
-@pytest.fixture
 def reload(tmp_path: Path) -> tuple[str, ...]:
     """The command that the page gives to the script, for this nginx."""
-    command = block(PAGE, "roll-over").text.partition("sh -c '")[2].rpartition("'")[0]
+    command = block(NGINX_PAGE, "roll-over").text.partition("sh -c '")[2].rpartition("'")[0]
     assert command
     return "sh", "-c", command.replace("nginx ", f"nginx -p {tmp_path} -c nginx.conf -e out.log ")
 
