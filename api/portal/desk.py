@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-from litestar import Response
-from litestar.response import Redirect
-from markupsafe import Markup
 
 from api.journey.holdings import HeldStores
 from api.journey.journey import Journey
@@ -15,11 +10,10 @@ from api.journey.support import SupportDesk
 from api.journey.verification import Verification
 from api.portal.config import PortalConfig
 from api.portal.cookies import Cookies
-from api.portal.guard import FORM_FIELD
 from api.portal.pages import Pages
 from api.portal.provider import Provider
 from api.portal.sessions import Sessions
-from api.portal.visitors import Visitor, Visitors
+from api.portal.visitors import Visitors
 from api.texts import Texts
 from issuer.clock import Clock, RandomBytes
 from issuer.identity.assertion import AssertionVerifier
@@ -48,15 +42,3 @@ class Desk:
     pages: Pages
     clock: Clock
     random: RandomBytes
-
-    def page(self, visitor: Visitor, template: str, *, status: int = 200, **context: Any) -> Response[str]:
-        def form_token() -> Markup:
-            return Markup('<input type="hidden" name="{}" value="{}">').format(FORM_FIELD, visitor.form_token)
-
-        shown = {"visitor": visitor, "form_token": form_token, **context}
-        return self.pages.render(template, visitor.language, shown, status)
-
-
-def go(place: str) -> Redirect:
-    """After a form, so that a reload repeats nothing (RFC 9110 15.4.4)."""
-    return Redirect(place, status_code=303)

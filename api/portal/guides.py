@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from litestar import Request, Response, get
+from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
 from api.lanes import READING
-from api.portal.desk import Desk, go
-from api.portal.visitors import Visitor, safe_place
+from api.portal.desk import Desk
+from api.portal.visit import Here, go
+from api.portal.visitors import safe_place
 from api.texts import Language
 from issuer.errors import NotFound
 
 
 @get("/faq")
 @READING.handler
-def faq(visitor: NamedDependency[Visitor], desk: NamedDependency[Desk]) -> Response[str]:
-    reasons = desk.texts.reasons(visitor.language)
-    return desk.page(
-        visitor,
-        "faq.html",
-        reasons=reasons,
-        services=desk.config.services,
-        window_days=desk.renewal.window_days,
-        contact=desk.config.contact,
-    )
+def faq(visit: Here) -> Response[str]:
+    config, days = visit.desk.config, visit.desk.renewal.window_days
+    return visit.page("faq.html", services=config.services, contact=config.contact, window_days=days)
 
 
 @get("/accessibility")
 @READING.handler
-def accessibility(visitor: NamedDependency[Visitor], desk: NamedDependency[Desk]) -> Response[str]:
-    return desk.page(visitor, "accessibility.html", contact=desk.config.contact)
+def accessibility(visit: Here) -> Response[str]:
+    return visit.page("accessibility.html", contact=visit.desk.config.contact)
 
 
 @get("/language/{tag:str}", sync_to_thread=False)
@@ -46,9 +38,7 @@ def choose(desk: NamedDependency[Desk], tag: FromPath[str], to: FromQuery[str | 
 
 
 @get("/static/{name:str}", sync_to_thread=False)
-def static(
-    request: Request[Any, Any, Any], desk: NamedDependency[Desk], name: FromPath[str]
-) -> Response[bytes]:
+def static(desk: NamedDependency[Desk], name: FromPath[str]) -> Response[bytes]:
     if name not in desk.pages.static.contents:
         raise NotFound("no such file")
     content, media_type = desk.pages.static.contents[name]

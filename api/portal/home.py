@@ -2,88 +2,70 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from litestar import Response, get, post
-from litestar.di import NamedDependency
 from litestar.params import FromQuery
 from litestar.response import Redirect
 
 from api.journey.holdings import HeldStore
-from api.journey.steps import Person
 from api.lanes import ISSUING, READING
-from api.portal.desk import Desk, go
-from api.portal.forms import Form
-from api.portal.visitors import Visitor
-from api.web.schemas import store_out
+from api.portal.visit import Here, Visit, go
+from api.web.schemas import StoreOut
 from policies.eligibility import GateRefused, judge
 from policies.errors import PolicyRefusal
 from policies.lifecycle import StoreStatus
 
-_NOTICES = frozenset({"deactivated", "cancelled", "delivered", "renewed"})
+_NOTICES = frozenset({"deactivated", "cancelled", "delivered"})
+_RUNNING = (StoreStatus.ACTIVE, StoreStatus.RETIRING)
 
 
 @get("/")
 @READING.handler
-def home(
-    visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], notice: FromQuery[str | None] = None
-) -> Response[str]:
-    if visitor.person is None:
-        return desk.page(visitor, "landing.html")
-    person = visitor.person
-    gates = judge(person.identity.standing)
-    held = _held(desk, person)
-    now = desk.clock()
-    stores = [store_out(one, now) for one in held]
-    running = [store for store in stores if store.status in (StoreStatus.ACTIVE, StoreStatus.RETIRING)]
+def home(visit: Here, notice: FromQuery[str | None] = None) -> Response[str]:
+    if visit.visitor.person is None:
+        return visit.page("landing.html")
+    desk, gates = visit.desk, judge(visit.person.identity.standing)
     eligible = all(gate.satisfied for gate in gates)
-    return desk.page(
-        visitor,
+    stores = [visit.store(one) for one in _held(visit)]
+    return visit.page(
         "home.html",
-        gates=[
-            (gate, desk.texts.gate(visitor.language, gate.code, satisfied=gate.satisfied)) for gate in gates
-        ],
+        gates=desk.texts.gates(visit.visitor.language, gates),
         eligible=eligible,
-        current=desk.journey.current(person) if eligible else None,
-        running=running,
-        history=[
-            store for store in stores if store not in running and store.status is not StoreStatus.ISSUING
-        ],
-        reasons={str(code): label for code, label in desk.texts.reasons(visitor.language).items()},
-        renewable=[store.id for store in running if _renewable(desk, store.status, store.not_after)],
-        start_key=desk.random(16).hex(),
+        current=desk.journey.current(visit.person) if eligible else None,
+        running=[store for store in stores if store.status in _RUNNING],
+        history=[store for store in stores if store.status not in (*_RUNNING, StoreStatus.ISSUING)],
+        renewable=[store.id for store in stores if _renewable(visit, store)],
         notice=notice if notice in _NOTICES else None,
     )
 
 
 @post("/requests", status_code=303)
 @ISSUING.handler
-def start(
-    visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], form: NamedDependency[Form]
-) -> Redirect:
+def start(visit: Here) -> Redirect:
     """Goes on with a request under way; starting over is asked for in words (R14)."""
-    person = visitor.known()
-    current = desk.journey.current(person)
-    if current is None or form.text("restart") == "yes":
-        key = form.key("start_key")
+    person, journey = visit.person, visit.desk.journey
+    current = journey.current(person)
+    if current is None or visit.text("restart") == "yes":
         if current is not None and current.renews is not None:
-            current = desk.journey.renew(person, current.renews, key)
+            current = journey.renew(person, current.renews, visit.start_key)
         else:
-            current = desk.journey.start(person, key)
+            current = journey.start(person, visit.start_key)
     return go(f"/requests/{current.id}")
 
 
-def _renewable(desk: Desk, status: StoreStatus, not_after: datetime | None) -> bool:
+def _renewable(visit: Visit, store: StoreOut) -> bool:
     try:
-        desk.renewal.check(desk.clock(), status, not_after)
+        visit.desk.renewal.check(visit.desk.clock(), store.status, store.not_after)
     except PolicyRefusal:
         return False
     return True
 
 
-def _held(desk: Desk, person: Person) -> list[HeldStore]:
+def _held(visit: Visit) -> list[HeldStore]:
     """Who may not look at stores of their own sees why, and no stores."""
     try:
-        return desk.held_stores.all_of(person)
+        return visit.desk.held_stores.all_of(visit.person)
     except GateRefused:
         return []
+
+
+HANDLERS = [home, start]

@@ -12,9 +12,10 @@ from litestar.response import Redirect
 
 from api.lanes import LOGIN
 from api.logs import get_logger
-from api.portal.desk import Desk, go
+from api.portal.desk import Desk
 from api.portal.provider import Attempt, LoginRefused, check_answers, claims_of
 from api.portal.sessions import COOKIE_BYTES, derive, parse_cookie, text
+from api.portal.visit import go
 from api.portal.visitors import safe_place
 from issuer.identity.errors import AssertionRefused, ProviderKeysUnavailable
 
@@ -99,3 +100,6 @@ def _end_session(request: Request[Any, Any, Any], desk: Desk) -> None:
     cookie = parse_cookie(desk.cookies.read(request, "session"))
     if cookie is not None:
         desk.sessions.close(cookie)
+
+
+HANDLERS = [login, callback, logout]

@@ -1,64 +1,48 @@
-"""A store of one's own: its overview and its deactivation (R7, R19, R20)."""
+"""A store of one's own: overview, deactivation, and renewal by its successor (R7, R19, R20, R22)."""
 
 from __future__ import annotations
 
 import contextlib
 
 from litestar import Response, get, post
-from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Redirect
 
 from api.lanes import ISSUING, READING
-from api.portal.desk import Desk, go
-from api.portal.forms import Form
-from api.portal.visitors import Visitor
-from api.web.schemas import store_out
+from api.portal.visit import Answer, Here, Visit, go
 from policies.errors import AlreadyDeactivated
 from policies.reasons import DeactivationReason
 
 
 @get("/stores/{store_id:str}")
 @READING.handler
-def overview(
-    visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], store_id: FromPath[str]
-) -> Response[str]:
-    store = store_out(desk.held_stores.find(visitor.known(), store_id), desk.clock())
-    reasons = {str(code): label for code, label in desk.texts.reasons(visitor.language).items()}
-    return desk.page(visitor, "overview.html", store=store, reasons=reasons)
+def overview(visit: Here, store_id: FromPath[str]) -> Response[str]:
+    return visit.page("overview.html", store=visit.own_store(store_id))
 
 
 @get("/stores/{store_id:str}/deactivation")
 @READING.handler
-def ask(
-    visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], store_id: FromPath[str]
-) -> Response[str]:
-    return _form(visitor, desk, store_id)
+def ask(visit: Here, store_id: FromPath[str]) -> Response[str]:
+    return _form(visit, store_id)
 
 
 @post("/stores/{store_id:str}/deactivation", status_code=303)
 @ISSUING.handler
-def deactivate(
-    visitor: NamedDependency[Visitor],
-    desk: NamedDependency[Desk],
-    store_id: FromPath[str],
-    form: NamedDependency[Form],
-) -> Response[str] | Redirect:
-    person, chosen = visitor.known(), form.text("reason")
-    desk.verifier.require_fresh(person.identity)
-    confirmed = form.text("confirm") == "yes"
-    if chosen not in set(DeactivationReason) or not confirmed:
-        missing = "reason" if chosen not in set(DeactivationReason) else "confirm"
-        return _form(visitor, desk, store_id, chosen=chosen, confirmed=confirmed, missing=missing, status=422)
+def deactivate(visit: Here, store_id: FromPath[str]) -> Answer:
+    person, chosen = visit.fresh, visit.text("reason")
+    confirmed = visit.text("confirm") == "yes"
+    if chosen not in set(DeactivationReason):
+        return _form(visit, store_id, confirmed=confirmed, missing="reason", status=422)
+    if not confirmed:
+        return _form(visit, store_id, chosen=chosen, missing="confirm", status=422)
     # A double click, or another tab: it is as the person wants it.
     with contextlib.suppress(AlreadyDeactivated):
-        desk.held_stores.deactivate(person, store_id, DeactivationReason(chosen), confirmed=True)
+        visit.desk.held_stores.deactivate(person, store_id, DeactivationReason(chosen), confirmed=True)
     return go("/?notice=deactivated")
 
 
 def _form(
-    visitor: Visitor,
-    desk: Desk,
+    visit: Visit,
     store_id: str,
     *,
     chosen: str = "",
@@ -66,14 +50,10 @@ def _form(
     missing: str | None = None,
     status: int = 200,
 ) -> Response[str]:
-    person = visitor.known()
-    desk.verifier.require_fresh(person.identity)
-    store = store_out(desk.held_stores.find(person, store_id), desk.clock())
-    return desk.page(
-        visitor,
+    _ = visit.fresh
+    return visit.page(
         "deactivation.html",
-        store=store,
-        reasons=desk.texts.reasons(visitor.language),
+        store=visit.own_store(store_id),
         chosen=chosen,
         confirmed=confirmed,
         missing=missing,
@@ -81,4 +61,24 @@ def _form(
     )
 
 
-HANDLERS = [overview, ask, deactivate]
+@get("/stores/{store_id:str}/renewal")
+@READING.handler
+def explain(visit: Here, store_id: FromPath[str]) -> Response[str]:
+    """What will happen, and what to have at hand. Raises RenewalTooEarly and AlreadyDeactivated."""
+    store, rules = visit.own_store(store_id), visit.desk.renewal
+    rules.check(visit.desk.clock(), store.status, store.not_after)
+    return visit.page("renewal.html", store=store, overlap_days=rules.overlap_days)
+
+
+@post("/stores/{store_id:str}/renewal", status_code=303)
+@ISSUING.handler
+def renew(visit: Here, store_id: FromPath[str]) -> Redirect:
+    """Goes on with a renewal under way; it is given up on its own pages alone."""
+    journey = visit.desk.journey
+    request = journey.current(visit.person)
+    if request is None or request.renews != store_id:
+        request = journey.renew(visit.person, store_id, visit.start_key)
+    return go(f"/requests/{request.id}")
+
+
+HANDLERS = [overview, ask, deactivate, explain, renew]

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from litestar import Response, get, post
-from litestar.di import NamedDependency
 
 from api.journey.steps import Person
 from api.lanes import READING
-from api.portal.desk import Desk
-from api.portal.forms import Form
-from api.portal.visitors import Visitor
-from api.web.schemas import store_out
+from api.portal.visit import Here, Visit
 from issuer.errors import NotFound
 from issuer.identity.identity import ehealth_id
 from policies.eligibility import NotLuxtrust
@@ -18,39 +14,29 @@ from policies.eligibility import NotLuxtrust
 
 @get("/support")
 @READING.handler
-def ask(visitor: NamedDependency[Visitor], desk: NamedDependency[Desk]) -> Response[str]:
-    _supporter(visitor)
-    return desk.page(visitor, "support.html", asked="", malformed=False, found=None)
+def ask(visit: Here) -> Response[str]:
+    _supporter(visit)
+    return visit.page("support.html", asked="", malformed=False, found=None)
 
 
 @post("/support", status_code=200)
 @READING.handler
-def look(
-    visitor: NamedDependency[Visitor], desk: NamedDependency[Desk], form: NamedDependency[Form]
-) -> Response[str]:
+def look(visit: Here) -> Response[str]:
     """By a form, so that no eHealthID stands in an address, a log or a history."""
-    person, asked = _supporter(visitor), form.text("ehealth_id").strip()
+    person, asked = _supporter(visit), visit.text("ehealth_id").strip()
     try:
         number = ehealth_id(asked)
     except ValueError:
-        return desk.page(visitor, "support.html", asked=asked, malformed=True, found=None, status=422)
-    found = desk.support.look(person.identity, number)
-    now = desk.clock()
-    return desk.page(
-        visitor,
-        "support.html",
-        asked=asked,
-        malformed=False,
-        found=found,
-        stores=[(store_out(held, now), found.notices.get(held.store.id, ())) for held in found.stores],
-        reasons={str(code): label for code, label in desk.texts.reasons(visitor.language).items()},
-    )
+        return visit.page("support.html", asked=asked, malformed=True, found=None, status=422)
+    found = visit.desk.support.look(person.identity, number)
+    stores = [(visit.store(held), found.notices.get(held.store.id, ())) for held in found.stores]
+    return visit.page("support.html", asked=asked, malformed=False, found=found, stores=stores)
 
 
-def _supporter(visitor: Visitor) -> Person:
+def _supporter(visit: Visit) -> Person:
     """Raises NotFound for everybody else: that there is such a page is not their affair."""
-    person = visitor.known()
-    if not visitor.support:
+    person = visit.person
+    if not visit.visitor.support:
         raise NotFound("not of the support")
     if not person.identity.standing.luxtrust:
         raise NotLuxtrust

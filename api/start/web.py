@@ -18,8 +18,7 @@ from api.journey.verification import Verification
 from api.layout import Layout
 from api.mail.transport import Transport
 from api.portal.app import not_found_pages, portal_router
-from api.portal.backchannel import backchannel_router
-from api.portal.kiosk import kiosk_router
+from api.portal.servers import servers_router
 from api.portal.sessions import Sessions
 from api.reach import reach_of
 from api.settings import Settings
@@ -102,7 +101,7 @@ def main(settings: Settings) -> None:
             "identity-provider": provides_keys(keys),
         },
         shown={"walls": standing.as_dict()},
-        more=[portal_router(desk), kiosk_router(desk), backchannel_router(desk)] if desk else [],
+        more=[portal_router(desk), servers_router(desk)] if desk else [],
         also_answers=dict.fromkeys((404, 405), not_found_pages(desk)) if desk else {},
     )
     stop = threading.Event()

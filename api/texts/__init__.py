@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import resources
 
 import msgspec
 
-from policies.eligibility import GateCode
+from policies.eligibility import Gate, GateCode
 from policies.reasons import DeactivationReason
 
 
@@ -75,9 +76,12 @@ class Texts:
             sha256=hashlib.sha256(msgspec.json.encode(found)).hexdigest(),
         )
 
-    def gate(self, language: Language, code: GateCode, *, satisfied: bool) -> str:
-        gate = self._catalogues[language].gates[code]
-        return gate.satisfied if satisfied else gate.failed
+    def gates(self, language: Language, gates: Iterable[Gate]) -> list[tuple[Gate, str]]:
+        """Each with what it says, or what to do about it."""
+        said = self._catalogues[language].gates
+        return [
+            (gate, said[gate.code].satisfied if gate.satisfied else said[gate.code].failed) for gate in gates
+        ]
 
     def reasons(self, language: Language) -> dict[DeactivationReason, str]:
         labels = self._catalogues[language].reasons

@@ -61,12 +61,8 @@ def eligibility(
     return EligibilityOut(
         eligible=first_failed(gates) is None,
         gates=[
-            GateOut(
-                code=gate.code,
-                satisfied=gate.satisfied,
-                message=texts.gate(language, gate.code, satisfied=gate.satisfied),
-            )
-            for gate in gates
+            GateOut(code=gate.code, satisfied=gate.satisfied, message=message)
+            for gate, message in texts.gates(language, gates)
         ],
     )
 

@@ -15,13 +15,12 @@ from litestar.testing import TestClient
 from api.journey.steps import Person
 from api.journey.support import SupportDesk
 from api.portal.app import not_found_pages, portal_router
-from api.portal.backchannel import backchannel_router
 from api.portal.config import PortalConfig
 from api.portal.cookies import Cookies
 from api.portal.desk import Desk
-from api.portal.kiosk import kiosk_router
 from api.portal.pages import Pages
 from api.portal.provider import Provider
+from api.portal.servers import servers_router
 from api.portal.sessions import Sessions
 from api.portal.visitors import Visitors
 from api.problems import exception_handlers
@@ -145,7 +144,7 @@ def make_portal(
         random=system_random,
     )
     app = Litestar(
-        route_handlers=[portal_router(desk), backchannel_router(desk), kiosk_router(desk)],
+        route_handlers=[portal_router(desk), servers_router(desk)],
         exception_handlers={**exception_handlers(), 404: not_found_pages(desk)},
         openapi_config=None,
         logging_config=None,
