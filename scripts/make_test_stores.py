@@ -35,15 +35,8 @@ from issuer.issuance.keystore.pkcs12 import make_pkcs12
 from issuer.issuance.profiles import Profiles, load_profiles
 from issuer.issuance.subjects import Subject, authority_name
 from issuer.issuance.templates import Issuer
-from issuer.publisher.ocsp import (
-    OcspError,
-    Responder,
-    Revoked,
-    SingleAnswer,
-    Status,
-    build_answer,
-    parse_request,
-)
+from issuer.publisher.ocsp import Responder, Revoked, SingleAnswer, Status, build_answer
+from issuer.publisher.ocsp_request import OcspError, parse_request
 from policies.reasons import X509Reason
 
 PASSWORD = "test"  # noqa: S105

@@ -17,7 +17,7 @@ from joserfc.jwk import ECKey
 from api.demo.config import DemoConfig, require_demo
 from api.demo.people import PEOPLE, Person
 from issuer.clock import Clock
-from issuer.identity import SIMULATED_ISSUER, IdentityConfig
+from issuer.identity.config import SIMULATED_ISSUER, IdentityConfig
 
 ALGORITHM = "ES256"
 DEFAULT_LIFETIME = 7200

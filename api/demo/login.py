@@ -23,7 +23,7 @@ from api.demo.config import DemoConfig
 from api.demo.idp import ALGORITHM, SimulatedProvider, jwks_path
 from api.demo.people import PEOPLE, Person
 from issuer.clock import Clock, RandomBytes
-from issuer.identity import IdentityConfig
+from issuer.identity.config import IdentityConfig
 
 _CODE_LIFETIME = timedelta(minutes=1)
 _MOST_CODES = 1000

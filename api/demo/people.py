@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from issuer.identity import ClaimNames
+from issuer.identity.config import ClaimNames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

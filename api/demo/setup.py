@@ -18,7 +18,7 @@ from issuer.ceremony.demo import demo_script
 from issuer.ceremony.record import record_paths
 from issuer.ceremony.script import parse_script
 from issuer.clock import system_random
-from issuer.identity import SIMULATED_ISSUER
+from issuer.identity.config import SIMULATED_ISSUER
 
 _CHECKOUT = Path(__file__).parents[2]
 TOKEN_LABELS = {"root": "myCert root", "issuing": "myCert issuing", "status": "myCert status"}

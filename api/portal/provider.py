@@ -23,7 +23,7 @@ from joserfc.errors import JoseError
 
 from api.portal.config import PortalConfig, require_safe_address
 from issuer.clock import Clock
-from issuer.identity import IdentityConfig
+from issuer.identity.config import IdentityConfig
 from issuer.identity.errors import AssertionRefused
 from issuer.secrets import Secret
 

@@ -39,31 +39,8 @@ from issuer.issuance.keys import (
     sign_verified,
     signature_algorithm,
 )
-from issuer.publisher.ocsp_request import (
-    ERROR_ANSWERS,
-    CertId,
-    ErrorStatus,
-    HashName,
-    OcspError,
-    OcspRequest,
-    parse_request,
-)
+from issuer.publisher.ocsp_request import CertId, HashName
 from policies.reasons import X509Reason
-
-__all__ = [
-    "ERROR_ANSWERS",
-    "CertId",
-    "ErrorStatus",
-    "HashName",
-    "OcspError",
-    "OcspRequest",
-    "Responder",
-    "Revoked",
-    "SingleAnswer",
-    "Status",
-    "build_answer",
-    "parse_request",
-]
 
 # AlgorithmIdentifiers with NULL parameters, as askers encode them.
 _HASHES: Final[dict[HashName, bytes]] = {

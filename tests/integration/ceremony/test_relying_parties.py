@@ -18,7 +18,8 @@ from issuer.issuance.crl import CRL_LIFE, build_crl, encode_entry
 from issuer.issuance.keys import KeyType, sample_public_key
 from issuer.issuance.profiles import load_profiles
 from issuer.issuance.subjects import Subject
-from issuer.publisher.ocsp import CertId, HashName, Responder, Revoked, SingleAnswer, Status, build_answer
+from issuer.publisher.ocsp import Responder, Revoked, SingleAnswer, Status, build_answer
+from issuer.publisher.ocsp_request import CertId, HashName
 from policies.reasons import X509Reason
 from tests.integration.ceremony.conftest import PUBLIC, CommandFailed, Room, Run
 

@@ -26,7 +26,9 @@ from api.portal.visitors import Visitors
 from api.problems import exception_handlers
 from api.web.budget import CallBudget
 from issuer.clock import system_random
-from issuer.identity import AssertionRefused, AuthenticationTooOld, Identity, IdentityConfig
+from issuer.identity.config import IdentityConfig
+from issuer.identity.errors import AssertionRefused, AuthenticationTooOld
+from issuer.identity.identity import Identity
 from issuer.secrets import Secret
 from policies.renewal import RenewalRules
 from tests.fixtures.world import World

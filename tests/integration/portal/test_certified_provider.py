@@ -20,7 +20,9 @@ import uvicorn
 
 from api.portal.config import PortalConfig
 from issuer.clock import system_clock
-from issuer.identity import AssertionVerifier, IdentityConfig, provider_keys
+from issuer.identity.assertion import AssertionVerifier
+from issuer.identity.config import IdentityConfig
+from issuer.identity.keys import provider_keys
 from issuer.secrets import Secret
 from tests.fixtures.system import free_ports
 from tests.fixtures.world import World

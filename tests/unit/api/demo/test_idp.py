@@ -16,16 +16,10 @@ from api.demo.idp import SimulatedProvider, create_provider, jwks_path, key_path
 from api.demo.login import provider_app
 from api.demo.people import PEOPLE, Person
 from issuer.clock import system_random
-from issuer.identity import (
-    SIMULATED_ISSUER,
-    AssertionRefused,
-    AssertionVerifier,
-    AuthenticationTooOld,
-    ClaimNames,
-    IdentityConfig,
-    IdentityConfigRefused,
-    provider_keys,
-)
+from issuer.identity.assertion import AssertionVerifier
+from issuer.identity.config import SIMULATED_ISSUER, ClaimNames, IdentityConfig
+from issuer.identity.errors import AssertionRefused, AuthenticationTooOld, IdentityConfigRefused
+from issuer.identity.keys import provider_keys
 from policies.eligibility import first_failed, judge
 
 NOW = datetime(2026, 3, 27, 12, 0, tzinfo=UTC)

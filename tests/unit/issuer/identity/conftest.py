@@ -14,7 +14,9 @@ import pytest
 from joserfc import jws
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
-from issuer.identity import AssertionVerifier, IdentityConfig, provider_keys
+from issuer.identity.assertion import AssertionVerifier
+from issuer.identity.config import IdentityConfig
+from issuer.identity.keys import provider_keys
 
 
 class StoppedClock:

@@ -11,17 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
-from issuer.identity import (
-    SIMULATED_ISSUER,
-    AssertionRefused,
-    AssertionVerifier,
-    AuthenticationTooOld,
-    ClaimNames,
-    IdentityConfig,
-    IdentityConfigRefused,
-    provider_keys,
-)
-from issuer.identity.assertion import MAX_TOKEN_BYTES
+from issuer.identity.assertion import MAX_TOKEN_BYTES, AssertionVerifier
+from issuer.identity.config import SIMULATED_ISSUER, ClaimNames, IdentityConfig
+from issuer.identity.errors import AssertionRefused, AuthenticationTooOld, IdentityConfigRefused
+from issuer.identity.keys import provider_keys
 from policies.eligibility import Standing
 
 ELIGIBLE = Standing(

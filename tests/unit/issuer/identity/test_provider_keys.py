@@ -9,14 +9,10 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from issuer.identity import (
-    AssertionRefused,
-    AssertionVerifier,
-    IdentityConfig,
-    ProviderKeysUnavailable,
-    provider_keys,
-)
-from issuer.identity.keys import MAX_JWKS_BYTES, KeyRing, parse_key_set
+from issuer.identity.assertion import AssertionVerifier
+from issuer.identity.config import IdentityConfig
+from issuer.identity.errors import AssertionRefused, ProviderKeysUnavailable
+from issuer.identity.keys import MAX_JWKS_BYTES, KeyRing, parse_key_set, provider_keys
 
 
 class Site:

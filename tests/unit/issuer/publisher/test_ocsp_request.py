@@ -12,8 +12,7 @@ from cryptography.x509 import ocsp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from issuer.publisher.ocsp import CertId, OcspError, parse_request
-from issuer.publisher.ocsp_request import MAX_REQUESTS
+from issuer.publisher.ocsp_request import MAX_REQUESTS, CertId, OcspError, parse_request
 from tests.fixtures.authorities import chain
 
 
