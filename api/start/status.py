@@ -11,7 +11,9 @@ from api.layout import Layout
 from api.reach import reach_of
 from api.settings import Settings
 from api.sockets import Listener, TcpAddress, run
-from api.status.app import build_files, build_status_app
+from api.status.app import StatusApp
+from api.status.files import Files
+from api.status.follower import Follower
 from issuer.clock import system_clock
 from issuer.registry.database import Database
 
@@ -22,7 +24,7 @@ def main(settings: Settings) -> None:
     logs.configure("status", level=settings.server.log_level)
     logs.get_logger().info("walls", **standing.as_dict())
     layout = Layout(settings.home_path)
-    app = build_status_app(
+    app = StatusApp(
         config=settings.status,
         database=Database(settings.database.registry, channel="registry", read_only=True, pool_size=2),
         pki=layout.pki,
@@ -42,7 +44,10 @@ def publish(settings: Settings, folder: Path, *, until_told: bool) -> None:
     database = Database(settings.database.registry, channel="registry", read_only=True, pool_size=2)
     pki = Layout(settings.home_path).pki
     try:
-        follower = build_files(folder, config=settings.status, database=database, pki=pki, clock=system_clock)
+        files = Files(folder, pki)
+        follower = Follower(
+            kept=files, config=settings.status, database=database, pki=pki, clock=system_clock
+        )
         follower.look()
         if until_told:
             follower.run(stop)

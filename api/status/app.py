@@ -15,14 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
 from api.status.config import StatusConfig
-from api.status.documents import CERTIFICATE, Document
-from api.status.files import Files
-from api.status.follower import Follower
+from api.status.documents import CERTIFICATE, Document, read_certificates
+from api.status.follower import AUTHORITY, Follower
 from api.status.http import (
     ALLOW_READING,
     READING,
@@ -40,7 +38,6 @@ from api.status.shortcut import Shortcut
 from issuer.clock import Clock
 from issuer.registry.database import Database
 
-AUTHORITY = "issuing"
 _JSON = b"application/json"
 _SOON = 5.0
 """Seconds in which a revocation is told at the latest; a second is what is promised (R21)."""
@@ -52,58 +49,6 @@ _UNPUBLISHED = Gauge(
 )
 
 
-def build_status_app(
-    *,
-    config: StatusConfig,
-    database: Database,
-    pki: Path,
-    publisher_socket: Path,
-    clock: Clock,
-    shown: Mapping[str, Any] | None = None,
-    monotonic: Callable[[], float] = time.monotonic,
-) -> StatusApp:
-    """``database`` read-only; ``pki`` holds root.cer, issuing.cer, root.crl. Raises OSError, ValueError."""
-    index, certificates = Index(config, monotonic), read_certificates(pki)
-    return StatusApp(
-        config=config,
-        index=index,
-        follower=follow(index, config=config, database=database, pki=pki, clock=clock),
-        live=Live(str(publisher_socket), config),
-        certificates=certificates,
-        clock=clock,
-        shown=shown or {},
-    )
-
-
-def build_files(
-    folder: Path, *, config: StatusConfig, database: Database, pki: Path, clock: Clock
-) -> Follower:
-    """Its ``look`` writes what is new below ``folder``; ``run`` does so again and again. Raises OSError."""
-    certificates = read_certificates(pki)
-    files = Files(folder, certificates, certificates[AUTHORITY])
-    return follow(files, config=config, database=database, pki=pki, clock=clock)
-
-
-def read_certificates(pki: Path) -> dict[str, x509.Certificate]:
-    return {
-        name: x509.load_der_x509_certificate((pki / f"{name}.cer").read_bytes())
-        for name in ("root", AUTHORITY)
-    }
-
-
-def follow(
-    kept: Index | Files, *, config: StatusConfig, database: Database, pki: Path, clock: Clock
-) -> Follower:
-    return Follower(
-        database=database,
-        kept=kept,
-        config=config,
-        clock=clock,
-        authority=AUTHORITY,
-        root_crl=pki / "root.crl",
-    )
-
-
 class StatusApp:
     """The follower's thread lives between the ASGI lifespan's start-up and shut-down."""
 
@@ -111,22 +56,25 @@ class StatusApp:
         self,
         *,
         config: StatusConfig,
-        index: Index,
-        follower: Follower,
-        live: Live,
-        certificates: Mapping[str, x509.Certificate],
+        database: Database,
+        pki: Path,
+        publisher_socket: Path,
         clock: Clock,
-        shown: Mapping[str, Any],
+        shown: Mapping[str, Any] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._config = config
-        self._index = index
-        self._follower = follower
-        self._live = live
+        """``database`` read-only; ``pki``: certificates and the root's CRL. Raises OSError, ValueError."""
+        certificates = read_certificates(pki)
         self._clock = clock
-        self._shown = shown
+        self._shown = shown or {}
         self._stop = threading.Event()
-        self.shortcut = Shortcut(index, clock)
-        self._ocsp = Ocsp(config=config, index=index, live=live, issuer=certificates[AUTHORITY], clock=clock)
+        self._index = Index(config, monotonic)
+        self._follower = Follower(kept=self._index, config=config, database=database, pki=pki, clock=clock)
+        self._live = Live(str(publisher_socket), config)
+        self.shortcut = Shortcut(self._index, clock)
+        self._ocsp = Ocsp(
+            config=config, index=self._index, live=self._live, issuer=certificates[AUTHORITY], clock=clock
+        )
         self._certificates = {
             f"/pki/ca/{name}.cer": Document(
                 certificate.public_bytes(Encoding.DER),

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from pathlib import Path
+
+from cryptography import x509
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -17,6 +20,12 @@ _EARLY = 300.0
 _MARGIN = 2.0
 """Seconds before nextUpdate at which a document is over: it takes time to arrive and be looked at."""
 _FORGOTTEN = 86_400.0
+
+
+def read_certificates(pki: Path) -> dict[str, x509.Certificate]:
+    """Of both authorities. Raises OSError, ValueError."""
+    names = ("root", "issuing")
+    return {name: x509.load_der_x509_certificate((pki / f"{name}.cer").read_bytes()) for name in names}
 
 
 class Document:

@@ -15,17 +15,16 @@ from __future__ import annotations
 import base64
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from api.logs import get_logger
-from api.status.documents import Document
+from api.status.documents import Document, read_certificates
 from api.status.index import HASH_NAMES
 from issuer.publisher.ocsp_request import CertId
 from issuer.registry.answers import Answer
@@ -40,15 +39,14 @@ _FEW = 8
 class Files:
     """What ``api.status.follower.Follower`` keeps up to date, as it does ``Index``. One process a folder."""
 
-    def __init__(
-        self, folder: Path, certificates: Mapping[str, x509.Certificate], issuer: x509.Certificate
-    ) -> None:
-        """Raises OSError."""
+    def __init__(self, folder: Path, pki: Path) -> None:
+        """``pki`` holds the authorities' certificates. Raises OSError, ValueError."""
+        certificates = read_certificates(pki)
         self._pki = folder / "pki"
         self._new = folder / ".new"
         shutil.rmtree(self._new, ignore_errors=True)
         self._new.mkdir(parents=True)
-        self._cert_ids = [CertId.of(issuer, 0, name) for name in HASH_NAMES]
+        self._cert_ids = [CertId.of(certificates["issuing"], 0, name) for name in HASH_NAMES]
         self._revoked: set[int] = set()
         self._pending: dict[Path, tuple[bytes, float]] = {}
         for name, certificate in certificates.items():

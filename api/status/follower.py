@@ -21,6 +21,9 @@ from issuer.registry.database import Database
 
 log = get_logger()
 
+AUTHORITY = "issuing"
+"""Whose certificates are answered for."""
+
 _TICK = 1.0
 _RETRY = 0.5
 _FORGET_EVERY = 3_600
@@ -34,21 +37,14 @@ class Follower:
     """``run`` belongs to one thread; ``look`` is one round of it."""
 
     def __init__(
-        self,
-        *,
-        database: Database,
-        kept: Index | Files,
-        config: StatusConfig,
-        clock: Clock,
-        authority: str,
-        root_crl: Path,
+        self, *, kept: Index | Files, database: Database, pki: Path, config: StatusConfig, clock: Clock
     ) -> None:
-        self._database = database
+        """``pki`` holds the root's CRL, which a ceremony replaces."""
         self._kept = kept
-        self._config = config
+        self._database = database
+        self._root_crl = pki / "root.crl"
+        self._max_age = config.max_age
         self._clock = clock
-        self._authority = authority
-        self._root_crl = root_crl
         self._root_crl_at: int | None = None
         self._batch = 0
         self._revoked_through = 0
@@ -87,12 +83,12 @@ class Follower:
         self._read_root_crl()
         with self._database.read() as connection:
             self._take_revocations(connection)
-            batch = answers.last_batch(connection, self._authority)
+            batch = answers.last_batch(connection, AUTHORITY)
             if batch < self._batch:
                 raise RegistryWentBack(f"batch {batch} after {self._batch}")
             told = set()
             if batch > self._batch:
-                for answer in answers.after_batch(connection, self._authority, self._batch):
+                for answer in answers.after_batch(connection, AUTHORITY, self._batch):
                     self._kept.put(answer)
                     if answer.status == "revoked":
                         told.add(answer.serial)
@@ -100,7 +96,7 @@ class Follower:
             # Once more, for what was committed while the answers were read.
             self._take_revocations(connection)
             self._take_crl(connection)
-            unlisted = status.oldest_revocation_after(connection, self._authority, self._crl_covers)
+            unlisted = status.oldest_revocation_after(connection, AUTHORITY, self._crl_covers)
         self._kept.followed()
         moment = self._clock()
         # Nobody answers for a certificate that has ended.
@@ -117,29 +113,22 @@ class Follower:
             self._kept.forget_ended(now)
 
     def _take_revocations(self, connection: sa.Connection) -> None:
-        fresh = status.revoked_after(connection, self._authority, self._revoked_through)
+        fresh = status.revoked_after(connection, AUTHORITY, self._revoked_through)
         self._kept.revoke(int(one.serial, 16) for one in fresh)
         self._unanswered |= {one.serial: one for one in fresh}
         if fresh:
             self._revoked_through = fresh[-1].sequence
 
     def _take_crl(self, connection: sa.Connection) -> None:
-        current = crls.current(connection, self._authority)
+        current = crls.current(connection, AUTHORITY)
         if current is None or current.number == self._crl_number:
             return
         if current.number < self._crl_number:
             raise RegistryWentBack(f"CRL {current.number} after {self._crl_number}")
-        body = crls.read(connection, self._authority, current.number)
+        body = crls.read(connection, AUTHORITY, current.number)
         if body is None:
             return  # A newer one took its place meanwhile, and its commit wakes us.
-        crl = Document(
-            body,
-            content_type=CRL,
-            this_update=current.this_update,
-            next_update=current.next_update,
-            max_age=self._config.max_age,
-        )
-        self._kept.put_crl(self._authority, crl)
+        self._put_crl(AUTHORITY, body, current.this_update, current.next_update)
         self._crl_number, self._crl_covers = current.number, current.covers
 
     def _read_root_crl(self) -> None:
@@ -155,12 +144,9 @@ class Follower:
                 self._root_crl_at = 0
                 log.warning("root-crl-not-read", cause=f"{type(error).__name__}: {error}")
             return
-        crl = Document(
-            body,
-            content_type=CRL,
-            this_update=parsed.last_update_utc,
-            next_update=parsed.next_update_utc,
-            max_age=self._config.max_age,
-        )
-        self._kept.put_crl("root", crl)
+        self._put_crl("root", body, parsed.last_update_utc, parsed.next_update_utc)
         self._root_crl_at = changed_at
+
+    def _put_crl(self, name: str, body: bytes, begins: datetime, ends: datetime | None) -> None:
+        crl = Document(body, content_type=CRL, this_update=begins, next_update=ends, max_age=self._max_age)
+        self._kept.put_crl(name, crl)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from api import logs
 from api.sockets import Listener, TcpAddress, run
-from api.status.app import build_status_app
+from api.status.app import StatusApp
 from api.status.config import StatusConfig
 from issuer.clock import system_clock
 from issuer.registry.database import Database
@@ -15,7 +15,7 @@ from issuer.registry.database import Database
 
 def main(folder: Path, port: int) -> None:
     logs.configure("status")
-    app = build_status_app(
+    app = StatusApp(
         config=StatusConfig(),
         database=Database(
             f"sqlite:///{folder / 'registry.db'}", channel="registry", read_only=True, pool_size=2

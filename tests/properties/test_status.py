@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from api.status.app import build_status_app
+from api.status.app import StatusApp
 from api.status.config import StatusConfig
 from hsm import TokenUnavailable
 from issuer.clock import system_clock
@@ -92,7 +92,7 @@ class Publication(RuleBasedStateMachine):
 
     @rule()
     def restart_status(self) -> None:
-        self.app = build_status_app(
+        self.app = StatusApp(
             config=StatusConfig(),
             database=self.reader,
             pki=self.folder / "pki",

@@ -18,7 +18,6 @@ import pytest
 from cryptography import x509
 from cryptography.x509 import ocsp
 
-from api.status.app import build_files
 from api.status.config import StatusConfig
 from api.status.files import Files
 from api.status.follower import Follower
@@ -62,11 +61,12 @@ def published(make_site: MakeSite, open_sqlite_registry: OpenRegistry, tmp_path:
 
 
 def open_follower(site: Site, tmp_path: Path) -> Follower:
-    return build_files(
-        tmp_path / "public",
+    pki = tmp_path / "home"
+    return Follower(
+        kept=Files(tmp_path / "public", pki),
         config=StatusConfig(),
         database=site.database,
-        pki=tmp_path / "home",
+        pki=pki,
         clock=site.clock,
     )
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 
-from api.status.app import StatusApp, build_status_app
+from api.status.app import StatusApp
 from api.status.config import StatusConfig
 from api.status.follower import RegistryWentBack
 from api.status.live import Live
@@ -93,7 +93,7 @@ def anyio_backend() -> str:
 def service(make_site: MakeSite, open_registry: OpenRegistry, tmp_path: Path) -> Service:
     site = make_site(open_registry())
     site.pki.write(tmp_path / "pki", site.clock())
-    app = build_status_app(
+    app = StatusApp(
         config=StatusConfig(),
         database=open_registry(read_only=True),
         pki=tmp_path / "pki",

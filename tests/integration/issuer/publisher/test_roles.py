@@ -63,8 +63,7 @@ def test_each_role_can_do_its_part(open_as: OpenAs, clock: HandClock, tmp_path: 
         kept=index,
         config=StatusConfig(),
         clock=clock,
-        authority="issuing",
-        root_crl=tmp_path / "root.crl",
+        pki=tmp_path,
     )
     record_certificate(issuer, 1, clock(), life=timedelta(days=1))
     Answering(publisher, site.signer, site.config, clock, clock.monotonic).round()
