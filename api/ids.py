@@ -6,7 +6,6 @@ import re
 from typing import Any, Final
 
 from litestar.connection import ASGIConnection
-from litestar.handlers import BaseRouteHandler
 
 from issuer.errors import NotFound
 
@@ -17,8 +16,8 @@ _ID: Final = re.compile(ID_PATTERN)
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
-def check_ids(connection: Connection, _handler: BaseRouteHandler) -> None:
-    """A guard. Raises NotFound."""
+def check_ids(connection: Connection) -> None:
+    """For a guard. Raises NotFound."""
     for value in connection.path_params.values():
         if not _ID.fullmatch(str(value)):
             raise NotFound("not an id")

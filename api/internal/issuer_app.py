@@ -118,6 +118,7 @@ def build_issuer_app(
         if connection.scope.get("method") != "OPTIONS":
             token = bearer_token(connection.scope)
             connection.scope["user"] = await _PROOF.run(verifier.verify, token)
+        check_ids(connection)
 
     def proven(request: Request[Identity, object, State]) -> Identity:
         return request.user
@@ -130,7 +131,7 @@ def build_issuer_app(
         route_handlers=[
             Router(
                 "/",
-                guards=[prove, check_ids],
+                guards=[prove],
                 route_handlers=[order, collect, complete, abandon, deactivate],
             ),
             health_router(checks, shown),

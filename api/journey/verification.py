@@ -111,21 +111,7 @@ class Verification:
         self._check_unchanged(person, request)
         check_shape(code)
         try:
-            reserved = self._reserve(request, digest)
-            if not _same(reserved.code_hmac, digest):
-                raise CodeInvalid(reserved.attempts_left)
-            now = self._steps.clock()
-            with self._steps.database.write() as connection:
-                accepted = records.move(
-                    connection,
-                    reserved,
-                    RequestEvent.ACCEPT_CODE,
-                    now,
-                    requests.c.code_hmac == digest,
-                    recipient=recipient,
-                    generating_at=now,
-                    deadline=now + timedelta(seconds=self._config.generation_bound),
-                )
+            accepted = self._accept(request, digest, recipient)
         except WrongState:
             # Another call with the same code was first; with the same token it is the same act.
             latest = self._steps.look(person, request_id)
@@ -203,8 +189,11 @@ class Verification:
                 self._rules.check_hourly(now, *records.sends_since(connection, condition, hour_ago))
             return records.reserve_send(connection, request, send_id, address_hmac, now)
 
-    def _reserve(self, request: JourneyRequest, digest: bytes) -> JourneyRequest:
-        """Take one try, then look: the answer holds the hash that this try is checked against (R12)."""
+    def _accept(self, request: JourneyRequest, digest: bytes, recipient: bytes) -> JourneyRequest:
+        """Take one try, then look: what is compared is the hash that this try was taken from (R12).
+
+        Raises CodeInvalid once the try is taken for good; WrongState, CodeExpired, CodeLocked.
+        """
         now = self._steps.clock()
         with self._steps.database.write() as connection:
             reserved = records.reserve_attempt(connection, request, now)
@@ -213,10 +202,19 @@ class Verification:
                 if latest.state is RequestState.CODE_SENT:
                     check_usable(now, latest.code_expires_at, latest.attempts_left)
                 raise WrongState("the request has changed since it was read")
-            if not _same(reserved.code_hmac, digest):
-                details: dict[str, Detail] = {"attempts_left": reserved.attempts_left}
-                records.note(connection, reserved, "code-wrong", now, details)
-        return reserved
+            if _same(reserved.code_hmac, digest):
+                return records.move(
+                    connection,
+                    reserved,
+                    RequestEvent.ACCEPT_CODE,
+                    now,
+                    recipient=recipient,
+                    generating_at=now,
+                    deadline=now + timedelta(seconds=self._config.generation_bound),
+                )
+            details: dict[str, Detail] = {"attempts_left": reserved.attempts_left}
+            records.note(connection, reserved, "code-wrong", now, details)
+        raise CodeInvalid(reserved.attempts_left)
 
     @staticmethod
     def _repeats(request: JourneyRequest, recipient: bytes, digest: bytes) -> bool:

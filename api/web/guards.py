@@ -46,15 +46,19 @@ def guards(verifier: AssertionVerifier, budget: CallBudget) -> list[Guard]:
         # In a thread: the provider's keys may have to be fetched first.
         return Person(identity=verifier.verify(token), assertion=token)
 
-    async def authenticate(connection: Connection, _handler: BaseRouteHandler) -> None:
-        if connection.scope.get("method") == "OPTIONS":
-            return
-        person = await PROVING.run(prove, bearer_token(connection.scope))
-        identity = person.identity
-        budget.spend(f"e:{identity.ehealth_id}" if identity.ehealth_id else f"s:{identity.subject}")
-        connection.scope["user"] = person
+    # One guard: for each the framework copies the handler, and it runs a blocking one in a thread.
+    async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
+        if connection.scope.get("method") != "OPTIONS":
+            person = await PROVING.run(prove, bearer_token(connection.scope))
+            identity = person.identity
+            budget.spend(f"e:{identity.ehealth_id}" if identity.ehealth_id else f"s:{identity.subject}")
+            connection.scope["user"] = person
+        check_ids(connection)
+        check_accept(connection, handler)
+        check_headers(connection)
+        await check_body(connection, handler)
 
-    return [authenticate, check_ids, check_accept, check_headers, check_body]
+    return [admit]
 
 
 def check_accept(connection: Connection, handler: BaseRouteHandler) -> None:
@@ -66,7 +70,7 @@ def check_accept(connection: Connection, handler: BaseRouteHandler) -> None:
         raise NotAcceptable("takes no " + offered)
 
 
-def check_headers(connection: Connection, _handler: BaseRouteHandler) -> None:
+def check_headers(connection: Connection) -> None:
     """Of two contradicting headers each reader picks another one."""
     for name in _ONCE:
         if len(connection.headers.getall(name, [])) > 1:

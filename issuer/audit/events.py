@@ -24,12 +24,13 @@ def record(
 ) -> None:
     """Append one event. ``actor`` is ``holder``, ``service``, or ``officer:<name>``."""
     connection.execute(
-        table.insert().values(
-            at=at,
-            actor=actor,
-            action=action,
-            object_id=object_id,
-            ehealth_id=ehealth_id,
-            details=dict(details or {}),
-        )
+        table.insert(),
+        {
+            "at": at,
+            "actor": actor,
+            "action": action,
+            "object_id": object_id,
+            "ehealth_id": ehealth_id,
+            "details": dict(details or {}),
+        },
     )

@@ -4,6 +4,7 @@ policy); and the profiles' files."""
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from typing import Literal
 from urllib.parse import urlsplit
@@ -32,8 +33,8 @@ _OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
 class IssuanceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All durations in seconds."""
 
-    workers: int = 2
-    """Stores made at the same time: key generation fills a core each."""
+    workers: int = msgspec.field(default_factory=lambda: 2 * (os.cpu_count() or 1))
+    """Stores made at the same time: a key fills a core, and while one is certified another is made."""
     queue: int = 64
     """Stores accepted and waiting; beyond it the service says it is overloaded."""
     bound: int = 115

@@ -52,6 +52,8 @@ from policies.terms import AcceptedTerms
 
 log = structlog.get_logger(__name__)
 
+_SIGNS_STILL = timedelta(seconds=1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
@@ -99,6 +101,7 @@ class Issuance:
         self._threads = ThreadPoolExecutor(config.workers, thread_name_prefix="issuance")
         self._lock = threading.Lock()
         self._in_hand: set[str] = set()
+        self._signed_at: datetime | None = None
 
     def order(self, identity: Identity, order: Order) -> Store:
         """Claim the person's place and begin. Idempotent by request id and delivery token.
@@ -135,7 +138,7 @@ class Issuance:
             raise WrongState("accepted too long ago")
         self._take_in_hand(new.id)
         try:
-            self._check_token()
+            self._check_token(now)
             store, claimed = self._claim(identity, order, new, now)
         except BaseException:
             self._let_go(new.id)
@@ -197,11 +200,15 @@ class Issuance:
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def _check_token(self) -> None:
+    def _check_token(self, now: datetime) -> None:
+        """A person is told at once where nothing can be signed. What signed within the last second can."""
+        if self._signed_at is not None and timedelta(0) <= now - self._signed_at < _SIGNS_STILL:
+            return
         try:
             self._authority.probe()
         except HsmError as error:
             raise CaUnavailable(str(error)) from error
+        self._signed_at = now
 
     def _make(self, store: Store, bound: datetime) -> None:
         logger = log.bind(store=store.id)
@@ -260,7 +267,9 @@ class Issuance:
                 )
                 fault_point(FaultPoint.INTENT_WRITING)
             fault_point(FaultPoint.INTENT_WRITTEN)
+            self._signed_at = None
             certificate = self._authority.sign(template)
+            self._signed_at = now
             fault_point(FaultPoint.CERTIFICATE_SIGNED)
             sealed = job.finish(certificate)
         fault_point(FaultPoint.STORE_SEALED)

@@ -11,11 +11,12 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from asn1crypto.crl import CertificateList
-from pkilint import etsi, finding_filter, loader, pkix
+from pkilint import etsi, loader, pkix
 from pkilint.cabf import cabf_crl
 from pkilint.etsi import etsi_shared
 from pkilint.etsi.etsi_constants import CertificateType
 from pkilint.pkix import certificate, crl, extension, name, ocsp
+from pkilint.pkix.certificate import certificate_key
 from pkilint.validation import ValidationFindingSeverity, ValidationResult
 
 from issuer.issuance.config import LintKind
@@ -29,24 +30,27 @@ _NATURAL_PERSON = CertificateType.NCP_NATURAL_PERSON_CERTIFICATE
 
 
 @lru_cache
-def _pkix_certificate() -> Any:
-    return certificate.create_pkix_certificate_validator_container(
-        certificate.create_decoding_validators(name.ATTRIBUTE_TYPE_MAPPINGS, extension.EXTENSION_MAPPINGS),
-        [
+def _certificate(kind: LintKind) -> Any:
+    """The natural person's rules are EN 319 412-2's. They contain PKIX's but for two: EN 319 412-2 lets
+    names be longer than RFC 5280, so PKIX's decoders come first, and key usage is held against the key."""
+    decoders = certificate.create_decoding_validators(
+        name.ATTRIBUTE_TYPE_MAPPINGS, extension.EXTENSION_MAPPINGS
+    )
+    if kind == "ncp-natural-person":
+        decoders += etsi.create_decoding_validators(_NATURAL_PERSON)
+        validators = etsi.create_validators(
+            _NATURAL_PERSON,
+            additional_extension_validators=[certificate_key.SpkiKeyUsageConsistencyValidator()],
+        )
+    else:
+        validators = [
             certificate.create_issuer_validator_container([]),
             certificate.create_validity_validator_container(),
             certificate.create_subject_validator_container([]),
             certificate.create_extensions_validator_container([]),
             certificate.create_spki_validator_container([]),
-        ],
-    )
-
-
-@lru_cache
-def _natural_person() -> Any:
-    return certificate.create_pkix_certificate_validator_container(
-        etsi.create_decoding_validators(_NATURAL_PERSON), etsi.create_validators(_NATURAL_PERSON)
-    )
+        ]
+    return certificate.create_pkix_certificate_validator_container(decoders, validators)
 
 
 @lru_cache
@@ -94,18 +98,11 @@ def _refuse(results: Iterable[ValidationResult], accepted: frozenset[str] = froz
 def lint_certificate(der: bytes, kind: LintKind, *, on_loopback: bool = False) -> None:
     """Lint a whole certificate; raises LintRefused. Findings carry codes and places, no values of a person.
 
-    The natural person's rules are EN 319 412-2's, which contain PKIX's but for the bound of
-    CN: EN 319 412-2 lets it be longer than RFC 5280's 64, so both are run. ETSI wants every
-    address under a public suffix, which no loopback address is: ``on_loopback`` lets that one
-    finding pass, for the certificates of a demo alone.
+    ETSI wants every address under a public suffix, which no loopback address is: ``on_loopback``
+    lets that one finding pass, for the certificates of a demo alone.
     """
-    document = loader.load_der_certificate(der)
-    _refuse(_pkix_certificate().validate(document.root))
-    if kind == "ncp-natural-person":
-        document = loader.load_der_certificate(der)
-        results = _natural_person().validate(document.root)
-        results, _ = finding_filter.filter_results(etsi.create_etsi_finding_filters(_NATURAL_PERSON), results)
-        _refuse(results, _LOOPBACK_ACCEPTED if on_loopback else frozenset())
+    results = _certificate(kind).validate(loader.load_der_certificate(der).root)
+    _refuse(results, _LOOPBACK_ACCEPTED if on_loopback else frozenset())
 
 
 def lint_crl(der: bytes, kind: CrlKind, *, sample: int = 20) -> None:

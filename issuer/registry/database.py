@@ -8,6 +8,7 @@ wrote in between. On PostgreSQL each change ends with a NOTIFY, which followers 
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 WRITE = "mycert_write"
+_BUSY_SECONDS = 60
 # A transaction that changed nothing has no number yet: who looks for work and finds none wakes nobody.
 _NOTIFY = sa.text("SELECT pg_notify(:channel, '') WHERE pg_current_xact_id_if_assigned() IS NOT NULL")
 
@@ -50,6 +52,7 @@ class Database:
         self.channel = channel
         self.read_only = read_only
         self.engine: Engine = _engine(self.url, channel, read_only, pool_size)
+        self._turn = threading.Lock()
 
     @property
     def is_sqlite(self) -> bool:
@@ -63,10 +66,28 @@ class Database:
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction: committed when the block ends, rolled back when it raises."""
-        with self.engine.connect().execution_options(**{WRITE: True}) as connection, connection.begin():
+        with (
+            self._own_turn(),
+            self.engine.connect().execution_options(**{WRITE: True}) as connection,
+            connection.begin(),
+        ):
             yield connection
             if not self.is_sqlite:
                 connection.execute(_NOTIFY, {"channel": self.channel})
+
+    @contextlib.contextmanager
+    def _own_turn(self) -> Iterator[None]:
+        """SQLite has one writer, and who finds another sleeps up to 0.1 s before it looks again; a
+        process's own threads therefore wait for each other here, and are woken."""
+        if not self.is_sqlite:
+            yield
+        elif self._turn.acquire(timeout=_BUSY_SECONDS):
+            try:
+                yield
+            finally:
+                self._turn.release()
+        else:
+            raise sa.exc.TimeoutError("another thread writes without end")
 
     def close(self) -> None:
         self.engine.dispose()
@@ -96,7 +117,7 @@ def _sqlite_engine(url: URL, read_only: bool, pool_size: int) -> Engine:
         f"sqlite:///{target}&uri=true",
         pool_size=pool_size,
         max_overflow=pool_size,
-        connect_args={"check_same_thread": False, "timeout": 60, "cached_statements": 256},
+        connect_args={"check_same_thread": False, "timeout": _BUSY_SECONDS, "cached_statements": 256},
         hide_parameters=True,
     )
 
@@ -104,7 +125,7 @@ def _sqlite_engine(url: URL, read_only: bool, pool_size: int) -> Engine:
     def _configure(connection: Any, _record: object) -> None:
         # The driver's own transaction handling is switched off: _begin below decides.
         connection.isolation_level = None
-        connection.execute("PRAGMA busy_timeout = 60000")
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
         connection.execute("PRAGMA foreign_keys = ON")
         # A large sort spills into /tmp otherwise, which confined processes have not, and which is nobody's.
         connection.execute("PRAGMA temp_store = MEMORY")

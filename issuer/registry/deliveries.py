@@ -32,10 +32,11 @@ def sealing_context(request_id: str, store_id: str) -> bytes:
 
 
 _STATE = tuple(deliveries.c[name] for name in Delivery.__dataclass_fields__)
+_OF_STORE = sa.select(*_STATE).where(deliveries.c.store_id == sa.bindparam("store_id"))
 
 
 def of_store(connection: Connection, store_id: str) -> Delivery | None:
-    row = connection.execute(sa.select(*_STATE).where(deliveries.c.store_id == store_id)).first()
+    row = connection.execute(_OF_STORE, {"store_id": store_id}).first()
     return None if row is None else Delivery(**row._mapping)
 
 

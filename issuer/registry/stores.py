@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
@@ -54,7 +55,11 @@ class Store:
     delivered_at: datetime | None
 
 
-_COLUMNS = tuple(stores.c[name] for name in Store.__dataclass_fields__)
+_SELECT = sa.select(*(stores.c[name] for name in Store.__dataclass_fields__))
+_OF_ID = _SELECT.where(stores.c.id == sa.bindparam("store_id"))
+_OF_REQUEST = _SELECT.where(stores.c.request_id == sa.bindparam("request_id"))
+_OF_ID_AND_PERSON = _OF_ID.where(stores.c.ehealth_id == sa.bindparam("ehealth_id"))
+"""Built once: putting a statement together costs more than running it."""
 
 
 def _store(row: Row[tuple[object, ...]]) -> Store:
@@ -63,17 +68,16 @@ def _store(row: Row[tuple[object, ...]]) -> Store:
     return Store(**values)
 
 
-def _one(connection: Connection, *conditions: sa.ColumnElement[bool], lock: bool) -> Store | None:
-    query = sa.select(*_COLUMNS).where(*conditions)
+def _one(connection: Connection, query: sa.Select[Any], *, lock: bool = False, **values: str) -> Store | None:
     if lock:
         query = query.with_for_update(key_share=True)
-    row = connection.execute(query).first()
+    row = connection.execute(query, values).first()
     return None if row is None else _store(row)
 
 
 def find(connection: Connection, store_id: str, *, lock: bool = False) -> Store:
     """Raises NotFound. ``lock``: as it stands until the transaction ends (SQLite: each writer is alone)."""
-    found = _one(connection, stores.c.id == store_id, lock=lock)
+    found = _one(connection, _OF_ID, lock=lock, store_id=store_id)
     if found is None:
         raise NotFound(f"store {store_id}")
     return found
@@ -86,30 +90,24 @@ def lock_all(connection: Connection, store_ids: Collection[str]) -> list[Store]:
 
 def find_of_person(connection: Connection, store_id: str, ehealth_id: str) -> Store:
     """Raises NotFound, for another person's store too, at the same cost."""
-    found = _one(connection, stores.c.id == store_id, stores.c.ehealth_id == ehealth_id, lock=False)
+    found = _one(connection, _OF_ID_AND_PERSON, store_id=store_id, ehealth_id=ehealth_id)
     if found is None:
         raise NotFound(f"store {store_id}")
     return found
 
 
 def of_request(connection: Connection, request_id: str, *, lock: bool = False) -> Store | None:
-    return _one(connection, stores.c.request_id == request_id, lock=lock)
+    return _one(connection, _OF_REQUEST, lock=lock, request_id=request_id)
 
 
 def of_person(connection: Connection, ehealth_id: str) -> list[Store]:
     """All stores of a person, newest first."""
-    query = (
-        sa.select(*_COLUMNS)
-        .where(stores.c.ehealth_id == ehealth_id)
-        .order_by(stores.c.created_at.desc(), stores.c.id)
-    )
+    query = _SELECT.where(stores.c.ehealth_id == ehealth_id).order_by(stores.c.created_at.desc(), stores.c.id)
     return [_store(row) for row in connection.execute(query)]
 
 
 def in_status(connection: Connection, *statuses: StoreStatus) -> list[Store]:
-    return [
-        _store(row) for row in connection.execute(sa.select(*_COLUMNS).where(stores.c.status.in_(statuses)))
-    ]
+    return [_store(row) for row in connection.execute(_SELECT.where(stores.c.status.in_(statuses)))]
 
 
 def end(
@@ -148,7 +146,7 @@ def retire(connection: Connection, store: Store, until: datetime) -> None:
 
 def retired(connection: Connection, now: datetime) -> list[Store]:
     """Those whose overlap with their successor has ended."""
-    query = sa.select(*_COLUMNS).where(stores.c.status == StoreStatus.RETIRING, stores.c.retires_at <= now)
+    query = _SELECT.where(stores.c.status == StoreStatus.RETIRING, stores.c.retires_at <= now)
     return [_store(row) for row in connection.execute(query)]
 
 
@@ -156,7 +154,7 @@ def expiring(
     connection: Connection, after: datetime, until: datetime, *, unless: sa.Select[tuple[str]]
 ) -> list[Store]:
     """Active stores that expire in that time, but for those named by ``unless``."""
-    query = sa.select(*_COLUMNS).where(
+    query = _SELECT.where(
         stores.c.status == StoreStatus.ACTIVE,
         stores.c.not_after > after,
         stores.c.not_after <= until,
@@ -166,9 +164,7 @@ def expiring(
 
 
 def past_expiry(connection: Connection, now: datetime) -> list[Store]:
-    query = sa.select(*_COLUMNS).where(
-        stores.c.status.in_(statuses_before(StoreEvent.LAPSE)), stores.c.not_after < now
-    )
+    query = _SELECT.where(stores.c.status.in_(statuses_before(StoreEvent.LAPSE)), stores.c.not_after < now)
     return [_store(row) for row in connection.execute(query)]
 
 
@@ -207,7 +203,7 @@ def search(
     limit: int = 100,
 ) -> list[Store]:
     """For officers and support: newest first."""
-    query = sa.select(*_COLUMNS).order_by(stores.c.created_at.desc(), stores.c.id).limit(limit)
+    query = _SELECT.order_by(stores.c.created_at.desc(), stores.c.id).limit(limit)
     for column, value in (
         (stores.c.ehealth_id, ehealth_id),
         (stores.c.serial, serial),

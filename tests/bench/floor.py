@@ -31,6 +31,8 @@ class Floor:
     """One store after the other, one process."""
     per_second: float
     """One process a core."""
+    cpu_seconds: float
+    """Of a processor, for one store."""
 
 
 class _Bench:
@@ -66,15 +68,17 @@ class _Bench:
         return time.perf_counter() - started
 
 
-def _work(home: str, key_type: str, seconds: float) -> int:
+def _work(home: str, key_type: str, seconds: float) -> tuple[int, float, float]:
+    """How many, in how many seconds, and in how many of the processor."""
     bench = _Bench(home, key_type)
     bench.one()
-    made, until = 0, time.perf_counter() + seconds
-    while time.perf_counter() < until:
+    made, began, used = 0, time.perf_counter(), time.process_time()
+    while time.perf_counter() - began < seconds:
         bench.one()
         made += 1
+    elapsed, used = time.perf_counter() - began, time.process_time() - used
     bench.token.close()
-    return made
+    return made, elapsed, used
 
 
 def _series(home: str, key_type: str, count: int) -> list[float]:
@@ -90,5 +94,9 @@ def measure(home: Path, key_type: str, *, count: int, seconds: float) -> Floor:
     # Fresh processes: a fork would carry the token's session along.
     with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
         alone = pool.submit(_series, str(home), key_type, count).result()
-        made = sum(pool.map(_work, [str(home)] * cores, [key_type] * cores, [seconds] * cores))
-    return Floor(seconds=alone, per_second=made / seconds)
+        each = list(pool.map(_work, [str(home)] * cores, [key_type] * cores, [seconds] * cores))
+    return Floor(
+        seconds=alone,
+        per_second=sum(made / elapsed for made, elapsed, _ in each),
+        cpu_seconds=sum(used for _, _, used in each) / sum(made for made, _, _ in each),
+    )

@@ -24,7 +24,7 @@ class KeystoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     # Address space, of which a worker's Python and OpenSSL take about 45 MiB.
     memory_mib: Annotated[int, msgspec.Meta(ge=128, le=4_096)] = 256
     workers: Annotated[int, msgspec.Meta(ge=1, le=256)] = msgspec.field(
-        default_factory=lambda: os.cpu_count() or 1
+        default_factory=lambda: 2 * (os.cpu_count() or 1)
     )
     # Measures of confinement that this machine may lack; any other that is missing refuses the start.
     allow_missing: tuple[Measure, ...] = ()

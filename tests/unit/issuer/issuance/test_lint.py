@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import get_args
 
 import pytest
 from cryptography import x509
@@ -12,16 +13,21 @@ from cryptography.x509.oid import NameOID
 
 from issuer.issuance.config import LintKind
 from issuer.issuance.errors import LintRefused
-from issuer.issuance.lint import lint_certificate
+from issuer.issuance.lint import _certificate, lint_certificate
 from tests.fixtures.authorities import JEANNE, NOW, chain, private_key, responder_certificate
 
 
-def plain(*extensions: x509.ExtensionType, country: str = "LU", critical: bool = False) -> bytes:
+def plain(
+    *extensions: x509.ExtensionType,
+    country: str = "LU",
+    critical: bool = False,
+    common_name: str = "Jeanne Muller",
+) -> bytes:
     name = x509.Name(
         [
             x509.NameAttribute(NameOID.COUNTRY_NAME, country),
             x509.NameAttribute(NameOID.SURNAME, "Muller"),
-            x509.NameAttribute(NameOID.COMMON_NAME, "Jeanne Muller"),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name, _validate=False),
         ]
     )
     key = private_key("p-256", 7)
@@ -55,6 +61,16 @@ def test_warnings_are_refused_too() -> None:
     with pytest.raises(LintRefused) as refusal:
         lint_certificate(plain(), "pkix")
     assert any(finding.startswith("WARNING ") for finding in refusal.value.findings)
+
+
+def test_a_natural_person_is_held_to_all_of_pkix_too() -> None:
+    findings = {kind: {one.code for one in _certificate(kind).validations} for kind in get_args(LintKind)}
+    assert findings["pkix"] < findings["ncp-natural-person"]
+    # EN 319 412-2 4.2.4 would let it pass.
+    with pytest.warns(UserWarning, match="length"):
+        too_long = plain(common_name="J" * 65)
+    with pytest.raises(LintRefused, match=r"subject\.rdnSequence\.2"):
+        lint_certificate(too_long, "ncp-natural-person")
 
 
 def test_every_certificate_of_the_chain_is_free_of_findings() -> None:
