@@ -26,7 +26,7 @@ from issuer.identity.config import IdentityConfig
 from issuer.issuance.config import IssuanceConfig, PkiConfig, RenewalConfig
 from issuer.issuance.keystore.config import KeystoreConfig
 from issuer.publisher.config import PublisherConfig
-from issuer.tokens import TokenConfig
+from issuer.secrets import TokenConfig
 
 PREFIX = "MYCERT_"
 _OWN = {"MYCERT_HOME", "MYCERT_CONFIG", "MYCERT_PORT", "MYCERT_STATUS_PORT"}

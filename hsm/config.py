@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from hsm.keys import REQUIRED_ATTRIBUTES
 from hsm.secret import Secret, SecretFileRefused
+
+REQUIRED: Mapping[str, bool] = MappingProxyType(
+    {
+        "TOKEN": True,
+        "PRIVATE": True,
+        "SENSITIVE": True,
+        "EXTRACTABLE": False,
+        # A key that was extractable for one moment may have a copy elsewhere.
+        "NEVER_EXTRACTABLE": True,
+        # Sign-only: a key that also unwraps or decrypts is an oracle beside its purpose.
+        "SIGN": True,
+        "SIGN_RECOVER": False,
+        "DECRYPT": False,
+        "UNWRAP": False,
+        "DERIVE": False,
+    }
+)
+"""What a private key's attributes are to be, by PKCS#11's names."""
 
 
 class TokenConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,7 +50,7 @@ class TokenConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Attributes this vendor does not report and the operator vouches for, such as NEVER_EXTRACTABLE."""
 
     def __post_init__(self) -> None:
-        unknown = set(self.accept_unreported) - {attribute.name for attribute in REQUIRED_ATTRIBUTES}
+        unknown = set(self.accept_unreported) - REQUIRED.keys()
         if unknown:
             raise ValueError(f"accept_unreported: {', '.join(sorted(unknown))} is not checked")
 

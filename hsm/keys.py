@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkcs11 import Attribute, MechanismFlag, ObjectClass
 from pkcs11 import KeyType as CkKeyType
 
+from hsm.config import REQUIRED
 from hsm.errors import KeyExists, KeyMissing, KeyRefused
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
@@ -43,20 +44,7 @@ _CURVE_PARAMETERS: Mapping[KeyType, bytes] = {
 }
 
 REQUIRED_ATTRIBUTES: Mapping[Attribute, bool] = MappingProxyType(
-    {
-        Attribute.TOKEN: True,
-        Attribute.PRIVATE: True,
-        Attribute.SENSITIVE: True,
-        Attribute.EXTRACTABLE: False,
-        # A key that was extractable for one moment may have a copy elsewhere.
-        Attribute.NEVER_EXTRACTABLE: True,
-        # Sign-only: a key that also unwraps or decrypts is an oracle beside its purpose.
-        Attribute.SIGN: True,
-        Attribute.SIGN_RECOVER: False,
-        Attribute.DECRYPT: False,
-        Attribute.UNWRAP: False,
-        Attribute.DERIVE: False,
-    }
+    {Attribute[name]: wanted for name, wanted in REQUIRED.items()}
 )
 # What the token sets by itself, and a template may not name.
 _REPORTED_ONLY = {Attribute.NEVER_EXTRACTABLE}

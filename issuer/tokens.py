@@ -1,13 +1,6 @@
 """Tokens, for those above the issuer, who have no business in ``hsm`` itself."""
 
-from hsm import HsmError, KeyReport, Token, TokenConfig, TokenExists, TokenUnavailable, initialise_token
+from hsm.initialisation import initialise_token
+from hsm.token import Token
 
-__all__ = [
-    "HsmError",
-    "KeyReport",
-    "Token",
-    "TokenConfig",
-    "TokenExists",
-    "TokenUnavailable",
-    "initialise_token",
-]
+__all__ = ["Token", "initialise_token"]

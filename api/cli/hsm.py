@@ -10,8 +10,8 @@ import click
 from api.cli.output import Found, answer, settings, table
 from api.cli.tokens import configured_tokens, give_back, open_token, pin_of
 from api.settings import Settings
-from issuer.secrets import Secret
-from issuer.tokens import HsmError, Token, TokenConfig, TokenExists, initialise_token
+from issuer.secrets import HsmError, Secret, TokenConfig, TokenExists
+from issuer.tokens import Token, initialise_token
 
 
 @click.group()

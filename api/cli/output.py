@@ -14,8 +14,7 @@ from api.problems import RemoteProblem, problem_of
 from api.settings import Settings, SettingsRefused, load
 from issuer.ceremony.script import CeremonyRefused
 from issuer.errors import CaUnavailable, IssuerError
-from issuer.secrets import SecretFileRefused
-from issuer.tokens import HsmError, TokenUnavailable
+from issuer.secrets import HsmError, SecretFileRefused, TokenUnavailable
 from policies.errors import PolicyRefusal
 
 FOUND, WRONG_USE, UNREACHABLE = 1, 2, 3

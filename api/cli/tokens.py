@@ -11,8 +11,8 @@ import click
 from api.accounts import AccountsMissing, find_accounts
 from api.layout import Layout
 from api.settings import Settings
-from issuer.secrets import Secret
-from issuer.tokens import Token, TokenConfig
+from issuer.secrets import Secret, TokenConfig
+from issuer.tokens import Token
 
 
 def configured_tokens(configured: Settings) -> dict[str, TokenConfig]:

@@ -12,7 +12,9 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from hsm import PrivateKey, PublicKey, Token
+from hsm.keys import PublicKey
+from hsm.signing import PrivateKey
+from hsm.token import Token
 from issuer.ceremony.record import Journal, StepRecord, write_file
 from issuer.ceremony.script import (
     AuthorityName,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from hsm import Token
+from hsm.token import Token
 from issuer.ceremony.making import Making
 from issuer.ceremony.record import CeremonyRecord, Journal, record_paths, write_file
 from issuer.ceremony.script import CeremonyRefused, CeremonyScript

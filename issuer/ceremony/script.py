@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from issuer.issuance.keys import KeyType
+from issuer.issuance.keystore.keypairs import KeyType
 from policies.reasons import X509Reason
 
 AuthorityName = Literal["root", "issuing"]

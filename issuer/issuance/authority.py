@@ -15,7 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from issuer.issuance.errors import AuthorityRefused
-from issuer.issuance.keys import PrivateKey, PublicKey, public_key, sign, sign_verified, spki, verifies
+from issuer.issuance.keys import PrivateKey, public_key, sign, sign_verified, spki, verifies
+from issuer.issuance.keystore.keypairs import PublicKey
 from issuer.issuance.templates import Issuer, Template
 
 

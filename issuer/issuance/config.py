@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from issuer.issuance.keys import KeyType
+from issuer.issuance.keystore.keypairs import KeyType
 from policies.renewal import RenewalRules
 
 LintKind = Literal["pkix", "ncp-natural-person"]

@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from hsm import HsmError
+from hsm.errors import HsmError
 from issuer.audit.events import record
 from issuer.clock import Clock, RandomBytes
 from issuer.errors import CaUnavailable, IssuerError, Overloaded

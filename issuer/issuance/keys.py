@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from functools import lru_cache
-from typing import Final, Literal, cast
+from typing import cast
 
 from asn1crypto import algos
 from cryptography.exceptions import InvalidSignature
@@ -16,17 +16,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from hsm import PrivateKey as TokenKey
+from hsm.signing import PrivateKey as TokenKey
+from issuer.issuance.keystore.keypairs import CURVES, RSA_BITS, KeyType, PublicKey
 
-KeyType = Literal["rsa-2048", "rsa-3072", "rsa-4096", "p-256", "p-384"]
-PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
-
-RSA_BITS: Final[dict[KeyType, int]] = {"rsa-2048": 2048, "rsa-3072": 3072, "rsa-4096": 4096}
-CURVES: Final[dict[KeyType, type[ec.SECP256R1] | type[ec.SECP384R1]]] = {
-    "p-256": ec.SECP256R1,
-    "p-384": ec.SECP384R1,
-}
 
 
 def key_type_of(key: object) -> KeyType:
@@ -37,7 +30,7 @@ def key_type_of(key: object) -> KeyType:
                 return name
     if isinstance(key, ec.EllipticCurvePublicKey):
         for name, curve in CURVES.items():
-            if isinstance(key.curve, curve):
+            if key.curve.name == curve.name:
                 return name
     raise ValueError("a key type that is not served")
 
@@ -107,7 +100,7 @@ def throw_away_key(key_type: KeyType) -> PrivateKey:
     """Made once per process and trusted by nobody: templates are signed with it to be linted."""
     if key_type in RSA_BITS:
         return rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS[key_type])
-    return ec.generate_private_key(CURVES[key_type]())
+    return ec.generate_private_key(CURVES[key_type])
 
 
 @lru_cache

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from hsm import HsmError
+from hsm.errors import HsmError
 from issuer.audit.events import record
 from issuer.clock import Clock
 from issuer.errors import CaUnavailable, NotFound

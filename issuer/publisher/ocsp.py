@@ -32,13 +32,8 @@ from issuer.issuance.der import (
     tlv,
 )
 from issuer.issuance.errors import AuthorityRefused, OcspRefused
-from issuer.issuance.keys import (
-    PrivateKey,
-    PublicKey,
-    public_key,
-    sign_verified,
-    signature_algorithm,
-)
+from issuer.issuance.keys import PrivateKey, public_key, sign_verified, signature_algorithm
+from issuer.issuance.keystore.keypairs import PublicKey
 from issuer.publisher.ocsp_request import CertId, HashName
 from policies.reasons import X509Reason
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-from hsm import HsmError
+from hsm.errors import HsmError
 from issuer.clock import Clock
 from issuer.errors import CaUnavailable, Overloaded
 from issuer.issuance.templates import serial_text

@@ -13,13 +13,13 @@ import structlog
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from hsm import HsmError
+from hsm.errors import HsmError
 from issuer.audit.events import record
 from issuer.clock import Clock, RandomBytes
 from issuer.errors import CaUnavailable, IssuerError
 from issuer.issuance.authority import Authority
 from issuer.issuance.crl import encode_entry
-from issuer.issuance.keys import PublicKey
+from issuer.issuance.keystore.keypairs import PublicKey
 from issuer.issuance.profiles import Profile
 from issuer.publisher.config import PublisherConfig
 from issuer.registry import responders, status

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import PrivateFormat
 from cryptography.hazmat.primitives.serialization.pkcs12 import PBES, serialize_key_and_certificates
 
 from api.settings import Settings, load
-from hsm import Token
+from hsm.token import Token
 
 PASSWORD = b"abcdefghijkmnpqrstuvwxyz23"
 

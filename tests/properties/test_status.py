@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from api.status.app import StatusApp
 from api.status.config import StatusConfig
-from hsm import TokenUnavailable
+from hsm.errors import TokenUnavailable
 from issuer.clock import system_clock
 from issuer.errors import IssuerError
 from issuer.issuance.errors import CertificateError

@@ -11,6 +11,8 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("policies/", "hsm/", "issuer/", "api/")
 LINES_AT_MOST = 350
@@ -89,6 +91,13 @@ def test_the_keystore_template_loads_neither_token_nor_database() -> None:
         "asyncio",
     }
     assert unwanted & {name.split(".")[0] for name in loaded} == set()
+
+
+@pytest.mark.parametrize("process", ["web", "mailer", "status", "demo"])
+def test_a_process_without_a_token_does_not_load_pkcs11(process: str) -> None:
+    program = f"import sys, api.cli.serve, api.start.{process}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not {"pkcs11", "hsm.token", "hsm.module"} & set(loaded.stdout.split())
 
 
 def test_what_is_imported_is_declared() -> None:

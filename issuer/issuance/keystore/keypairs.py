@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import (
@@ -20,11 +20,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 KeyType = Literal["rsa-2048", "rsa-3072", "rsa-4096", "p-256", "p-384"]
+"""Defined here and not beside the issuer's own keys: the template loads nothing of a token."""
 KeyPair = RSAPrivateKey | EllipticCurvePrivateKey
 PublicKey = RSAPublicKey | EllipticCurvePublicKey
 
-_RSA_BITS = {"rsa-2048": 2048, "rsa-3072": 3072, "rsa-4096": 4096}
-_CURVES = {"p-256": SECP256R1(), "p-384": SECP384R1()}
+RSA_BITS: Final[dict[KeyType, int]] = {"rsa-2048": 2048, "rsa-3072": 3072, "rsa-4096": 4096}
+CURVES: Final[dict[KeyType, SECP256R1 | SECP384R1]] = {"p-256": SECP256R1(), "p-384": SECP384R1()}
 _EXPONENT = 65537
 _PURPOSE = b"mycert/v1/proof-of-possession/"
 
@@ -34,9 +35,9 @@ class ProofRefused(Exception):
 
 
 def generate(key_type: KeyType) -> KeyPair:
-    if key_type in _RSA_BITS:
-        return generate_rsa(_EXPONENT, _RSA_BITS[key_type])
-    return generate_private_key(_CURVES[key_type])
+    if key_type in RSA_BITS:
+        return generate_rsa(_EXPONENT, RSA_BITS[key_type])
+    return generate_private_key(CURVES[key_type])
 
 
 def public_bytes(key: PublicKey) -> bytes:
@@ -58,10 +59,10 @@ def verify_proof(key_type: KeyType, spki: bytes, nonce: bytes, proof: bytes) -> 
         statement = _PURPOSE + nonce + spki
         if isinstance(key, RSAPublicKey):
             key.verify(proof, statement, PKCS1v15(), SHA256())
-            matches = key.key_size == _RSA_BITS.get(key_type) and key.public_numbers().e == _EXPONENT
+            matches = key.key_size == RSA_BITS.get(key_type) and key.public_numbers().e == _EXPONENT
         elif isinstance(key, EllipticCurvePublicKey):
             key.verify(proof, statement, ECDSA(SHA256()))
-            matches = key_type in _CURVES and key.curve.name == _CURVES[key_type].name
+            matches = key_type in CURVES and key.curve.name == CURVES[key_type].name
         else:
             raise ProofRefused("the public key is neither RSA nor EC")
         matches = matches and public_bytes(key) == spki

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from issuer.clock import Clock, RandomBytes
 from issuer.issuance.config import PkiConfig, ProfileConfig
 from issuer.issuance.errors import CertificateError, ProfileRefused
-from issuer.issuance.keys import KeyType, PublicKey, key_type_of, public_key, sample_public_key
+from issuer.issuance.keys import key_type_of, public_key, sample_public_key
+from issuer.issuance.keystore.keypairs import KeyType, PublicKey
 from issuer.issuance.subjects import Subject, admission, authority_name, person_name
 from issuer.issuance.templates import Issuer, Template, build_template
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hsm import Token
+from hsm.token import Token
 from issuer.ceremony.demo import demo_script
 from issuer.ceremony.record import CeremonyRecord
 from issuer.ceremony.run import run_ceremony

@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from hsm import Token
+from hsm.token import Token
 from issuer.ceremony import making
 from issuer.ceremony.demo import demo_script
 from issuer.ceremony.record import Journal, verify_record, write_file

@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from hsm import PrivateKey
+from hsm.signing import PrivateKey
 from issuer.clock import system_random
 from issuer.issuance.authority import Authority
 from issuer.issuance.config import PkiConfig

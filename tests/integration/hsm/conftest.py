@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import pkcs11
 import pytest
 
-from hsm import PrivateKey, Token
+from hsm.signing import PrivateKey
+from hsm.token import Token
 from tests.fixtures.softhsm import MODULE, SoftHsm, make_key
 
 

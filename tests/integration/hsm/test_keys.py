@@ -11,8 +11,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pkcs11 import Attribute, MechanismFlag, ObjectClass
 from pkcs11 import KeyType as CkKeyType
 
-from hsm import KeyExists, KeyMissing, KeyRefused, KeyType, PrivateKey, Token, key_type_of
-from hsm.keys import REQUIRED_ATTRIBUTES
+from hsm.errors import KeyExists, KeyMissing, KeyRefused
+from hsm.keys import REQUIRED_ATTRIBUTES, KeyType, key_type_of
+from hsm.signing import PrivateKey
+from hsm.token import Token
 from tests.fixtures.softhsm import make_key, sign_and_verify
 
 Write = Callable[[Callable[[pkcs11.Session], object]], None]

@@ -10,23 +10,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hsm import (
-    PinRefused,
-    PinWrong,
-    Secret,
-    Token,
-    TokenConfig,
-    TokenExists,
-    TokenUnavailable,
-    initialise_token,
-)
+from hsm.config import TokenConfig
+from hsm.errors import PinRefused, PinWrong, TokenExists, TokenUnavailable
+from hsm.initialisation import initialise_token
 from hsm.module import Module
+from hsm.secret import Secret
+from hsm.token import Token
 from tests.fixtures.softhsm import SO_PIN, USER_PIN, SoftHsm, make_key, sign_and_verify
 
 RACE = """
 import sys
 import msgspec
-from hsm import Token, TokenConfig
+from hsm.config import TokenConfig
+from hsm.token import Token
 config = msgspec.json.decode(sys.argv[1], type=TokenConfig)
 print("ready", flush=True)
 sys.stdin.readline()

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from hsm import PinWrong, Secret, Token, TokenConfig, TokenExists, initialise_token
+from hsm.config import TokenConfig
+from hsm.errors import PinWrong, TokenExists
+from hsm.initialisation import initialise_token
+from hsm.secret import Secret
+from hsm.token import Token
 from tests.fixtures.softhsm import USER_PIN, make_key, sign_and_verify
 
 NO_PIN = Secret(b"")  # the security officer of a fresh NSS database has none

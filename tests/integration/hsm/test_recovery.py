@@ -13,8 +13,10 @@ import pkcs11
 import pytest
 from pkcs11 import Attribute, ObjectClass
 
-from hsm import KeyMissing, PrivateKey, SignatureWrong, Token, TokenUnavailable, keys
-from hsm.signing import probe_order
+from hsm import keys
+from hsm.errors import KeyMissing, SignatureWrong, TokenUnavailable
+from hsm.signing import PrivateKey, probe_order
+from hsm.token import Token
 from tests.fixtures.softhsm import SoftHsm, make_key, sign_and_verify
 
 

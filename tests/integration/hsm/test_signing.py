@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import NameOID
 
-from hsm import PrivateKey, Token
+from hsm.signing import PrivateKey
+from hsm.token import Token
 from tests.fixtures.softhsm import make_key, sign_and_verify
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)

@@ -22,7 +22,7 @@ from api.journey.steps import Person
 from api.journey.tables import journey_events
 from api.journey.tokens import format_delivery_token
 from api.problems import RemoteProblem, problem_of
-from hsm import Token
+from hsm.token import Token
 from issuer.audit.events import record
 from issuer.errors import CaUnavailable
 from issuer.registry.database import Database

@@ -99,7 +99,8 @@ class Climber:
         return attacks
 
     def _log_in(self, token: str) -> None:
-        from hsm import Secret, Token
+        from hsm.secret import Secret
+        from hsm.token import Token
 
         config = getattr(self.settings.hsm, token)
         # Its own lock file, so that it is the token that refuses, and not the file beside it.

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from hsm import TokenConfig
+from hsm.config import TokenConfig
 
 _LEAST = {"module": "/lib/token.so", "label": "issuing", "lock_file": "run/hsm.lock", "pin_file": "user.pin"}
 

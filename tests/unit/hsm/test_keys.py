@@ -7,8 +7,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pkcs11 import Attribute
 
-from hsm import KeyRefused, KeyType, key_type_of
-from hsm.keys import REQUIRED_ATTRIBUTES, judge, parse_label
+from hsm.errors import KeyRefused
+from hsm.keys import REQUIRED_ATTRIBUTES, KeyType, judge, key_type_of, parse_label
 
 
 class ReportedKey:

@@ -9,7 +9,8 @@ from threading import Event
 
 import pytest
 
-from hsm import TokenUnavailable, module
+from hsm import module
+from hsm.errors import TokenUnavailable
 from hsm.module import Module, locked
 
 

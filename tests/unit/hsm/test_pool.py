@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from pkcs11 import TokenFlag
 
-from hsm import PinRefused, PinWrong, Secret, TokenConfig, TokenUnavailable
+from hsm.config import TokenConfig
+from hsm.errors import PinRefused, PinWrong, TokenUnavailable
 from hsm.pool import Pool
+from hsm.secret import Secret
 
 CONFIG = TokenConfig(
     module="none.so", label="test", serial="01", lock_file="lock", pin_file="pin", sessions=1

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pkcs11 import MGF, Mechanism
 
-from hsm import KeyRefused, SignatureWrong
+from hsm.errors import KeyRefused, SignatureWrong
 from hsm.signing import SignatureOrder, TokenEcKey, TokenRsaKey, ecdsa_order, probe_order, rsa_order
 
 TEXT = b"to be signed"

@@ -17,7 +17,7 @@ from litestar.testing import TestClient
 from sqlalchemy.exc import OperationalError
 
 from api.internal.publisher_app import build_publisher_app
-from hsm import TokenUnavailable
+from hsm.errors import TokenUnavailable
 from issuer import faults
 from issuer.errors import CaUnavailable
 from issuer.faults import FaultPoint

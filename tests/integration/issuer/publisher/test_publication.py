@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from hsm import TokenUnavailable
+from hsm.errors import TokenUnavailable
 from issuer.errors import CaUnavailable, Overloaded
 from issuer.issuance.authority import Authority
 from issuer.issuance.errors import AuthorityRefused
