@@ -18,7 +18,7 @@ from pkcs11 import Attribute, Mechanism, ObjectClass
 from api.status.config import StatusConfig
 from api.status.index import Index
 from api.status.ocsp import Ocsp
-from hsm import Token
+from hsm.token import Token
 from issuer.clock import system_clock, system_random
 from issuer.issuance.keys import sign
 from issuer.publisher.ocsp_request import CertId
