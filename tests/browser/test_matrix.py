@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,18 +13,22 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import START, Visit, Visitor
 from tests.browser.test_journey import opens
+from tests.fixtures.processes import children
 from tests.fixtures.system import System, free_ports, start_system
+from tests.fixtures.world import other_than
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A demo in which codes live for seconds, every store may be renewed, and sessions fall asleep."""
+    """A demo in which codes and generations have seconds, and every store may be renewed."""
     running = start_system(
         tmp_path_factory.mktemp("hasty"),
         free_ports(4),
-        MYCERT_JOURNEY__CODE_LIFETIME="4",
+        MYCERT_JOURNEY__CODE_LIFETIME="6",
+        MYCERT_JOURNEY__GENERATION_BOUND="12",
+        MYCERT_ISSUANCE__BOUND="10",
         MYCERT_RENEWAL__WINDOW_DAYS="1000",
         MYCERT_JOURNEY__RESEND_PAUSE="0",
     )
@@ -31,35 +37,81 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     assert running.stop() == 0
 
 
-def test_back_and_reload_show_where_it_stands(visit: Visit) -> None:
+def test_back_reload_and_leaving_at_every_step(visit: Visit) -> None:
     person = visit()
-    person.until_code()
-    place = person.request_path()
-    person.page.go_back()
-    person.page.reload()
-    person.heading("Vérification de votre adresse email")
-    person.go("/")
-    person.page.get_by_role("link", name="Reprendre ma demande").click()
-    assert person.request_path() == place
-    person.verify(person.code())
-    person.heading("Votre magasin de certificat a été généré avec succès")
-    person.page.go_back()
-    person.page.reload()
-    person.heading("Votre magasin de certificat a été généré avec succès")
-    assert len(person.system.mails(person.address, "issued")) <= 1
+    person.arrive()
+    steps = {
+        "Conditions Générales d'Utilisation": person.start,
+        "Validation de mes données": person.accept,
+        "Vérification de votre adresse email": person.name_address,
+        "Votre magasin de certificat a été généré avec succès": lambda: person.verify(person.code()),
+    }
+    places = set()
+    for heading, step in steps.items():
+        step()
+        person.heading(heading)
+        places.add(person.request_path())
+        person.page.reload()
+        person.heading(heading)
+        person.page.go_back()
+        person.page.go_forward()
+        person.heading(heading)
+        person.page.close()
+        person.page = person.open_tab()
+        person.go("/")
+        person.page.get_by_role("link", name="Reprendre ma demande").click()
+        person.heading(heading)
+    assert len(places) == 1
+    person.system.wait_for_mail(person.address, "issued")
+    assert len(person.system.mails(person.address, "issued")) == 1
+    assert len(person.system.mails(person.address, "code")) == 1
 
 
-def test_a_double_click_makes_one_store(visit: Visit) -> None:
+def test_giving_up_at_every_step_and_beginning_anew(visit: Visit) -> None:
     person = visit()
-    person.until_code()
-    person.page.locator("#code").fill(person.code())
-    person.page.get_by_role("button", name="Valider", exact=True).dblclick()
-    person.heading("Votre magasin de certificat a été généré avec succès")
+    person.arrive()
+    steps = [person.start, person.accept, person.name_address]
+    for last in range(1, len(steps) + 1):
+        for step in steps[:last]:
+            step()
+        place = person.request_path()
+        person.press("Annuler")
+        person.heading("Mon magasin de certificat")
+        expect(person.page.locator(".note")).to_contain_text("annulée")
+        person.go(place)
+        person.heading("Cette demande est terminée")
+        person.go("/")
+
+
+def test_double_clicks_all_the_way_make_one_store(visit: Visit) -> None:
+    person = visit()
+    person.arrive()
+    page = person.page
+
+    def twice(name: str, heading: str) -> None:
+        page.get_by_role("button", name=name, exact=True).dblclick()
+        person.heading(heading)
+
+    twice(START["fr"], "Conditions Générales d'Utilisation")
+    page.locator("#accepted").check()
+    twice("Accepter", "Validation de mes données")
+    page.locator("#email").fill(person.address)
+    twice("Valider", "Vérification de votre adresse email")
+    page.locator("#code").fill(person.code())
+    twice("Valider", "Votre magasin de certificat a été généré avec succès")
     person.take_password()
     person.system.wait_for_mail(person.address, "issued")
     assert len(person.system.mails(person.address, "issued")) == 1
+    assert len(person.system.mails(person.address, "code")) == 1
     person.go("/")
-    assert person.page.locator(".badge.active").count() == 1
+    assert page.locator(".badge.active").count() == 1
+    page.get_by_role("link", name="Désactiver mon magasin de certificat").click()
+    page.get_by_label("Le fichier est perdu").check()
+    page.get_by_label("Je confirme").check()
+    twice("Désactiver", "Mon magasin de certificat")
+    expect(page.locator(".note")).to_contain_text("désactivé")
+    person.system.wait_for_mail(person.address, "deactivated")
+    assert len(person.system.mails(person.address, "deactivated")) == 1
 
 
 def test_two_tabs_are_one_request(visit: Visit, tmp_path: Path) -> None:
@@ -92,17 +144,24 @@ def test_leaving_the_delivery_is_asked_about(visit: Visit) -> None:
     person.heading("La remise n'est pas achevée")
     person.press("Retourner quand même à l'accueil")
     expect(person.page.get_by_text("La remise n'a pas été achevée.")).to_be_visible()
+    assert person.page.locator(".note.good").count() == 0
     assert asked == ["beforeunload"]
 
 
-def test_attempts_used_up_and_a_new_code(visit_of: Callable[..., Visitor], hasty: System) -> None:
-    person = visit_of(hasty)
+def test_attempts_used_up_and_a_new_code(visit: Visit) -> None:
+    person = visit()
     person.until_code()
+    wrong = other_than(person.code())
     for left in ("4 tentatives", "3 tentatives", "2 tentatives", "1 tentative"):
-        person.verify("000000")
+        person.verify(wrong)
         expect(person.page.get_by_role("alert")).to_contain_text(left)
-        person.press("Envoyer un nouveau code") if left == "1 tentative" else None
-    expect(person.page.get_by_role("status").first).to_contain_text("Le code précédent ne vaut plus")
+    person.verify(wrong)
+    expect(person.page.get_by_role("alert")).to_contain_text("Toutes les tentatives sont épuisées")
+    assert person.page.locator("#code").count() == 0
+    person.page.get_by_role("link", name="Changer d'adresse").click()
+    person.name_address()
+    person.verify(person.code(2))
+    person.heading("Votre magasin de certificat a été généré avec succès")
 
 
 def test_a_code_that_ran_out_while_the_page_was_looked_at(
@@ -140,18 +199,54 @@ def test_renewal_is_guided(visit_of: Callable[..., Visitor], hasty: System) -> N
     expect(person.page.locator(".history")).to_contain_text("Renouvelé")
 
 
-def test_a_gate_lost_half_way_ends_the_request(visit: Visit) -> None:
+def test_a_gate_lost_half_way_lets_nobody_on(visit: Visit) -> None:
     person = visit()
     person.until_code()
     place, code = person.request_path(), person.code()
+    left_open = person.page
+    person.page = person.open_tab()
+    person.go("/")
     person.press("Déconnexion")
     person.arrive(account_status="suspended")
     expect(person.page.locator(".unmet")).to_have_count(1)
+    assert person.page.locator("form[action='/requests']").count() == 0
     person.go(place)
-    assert person.page.locator("#code").count() == 0 or person.verify(code) is None
-    person.press("Déconnexion")
-    person.arrive()
-    assert person.page.get_by_text("généré avec succès").count() == 0
+    person.heading("Une condition d'accès n'est pas remplie")
+    assert person.page.locator("#code").count() == 0
+    person.page = left_open
+    person.verify(code)
+    person.heading("Ce formulaire n'est plus valable")
+    assert person.system.mails(person.address, "issued") == []
+
+
+def test_a_generation_past_its_bound_ends_and_leaves_no_store(
+    visit_of: Callable[..., Visitor], hasty: System
+) -> None:
+    """R13's two minutes are seconds here, and the process that makes workers is held."""
+    person = visit_of(hasty)
+    person.until_code()
+    (template,) = children(hasty.processes()["issuer"])
+    os.kill(template, signal.SIGSTOP)
+    try:
+        person.verify(person.code())
+        person.heading("Génération en cours")
+        expect(person.page.locator(".elapsed")).to_have_text(re.compile("En cours depuis [1-9]"))
+        assert person.faults() == []
+        person.heading("La génération n'a pas abouti")
+        assert person.faults() == []
+    finally:
+        os.kill(template, signal.SIGCONT)
+    person.page.get_by_role("link", name="Retour à l'accueil").click()
+    assert person.page.locator(".badge.active").count() == 0
+    person.start()
+    person.accept()
+    person.name_address()
+    person.verify(person.code(2))
+    person.heading("Votre magasin de certificat a été généré avec succès")
+    person.system.wait_for_mail(person.address, "issued")
+    person.go("/")
+    assert person.page.locator(".badge.active").count() == 1
+    assert len(person.system.mails(person.address, "issued")) == 1
 
 
 @pytest.mark.parametrize("language", sorted(START))

@@ -75,6 +75,13 @@ if (document.querySelector("[data-guard]")) {
   }
 }
 
+// A double click sends a form once: the second code of two would make the first one worthless.
+const sent = new Map();
+addEventListener("submit", (event) => {
+  if (event.timeStamp - (sent.get(event.target) ?? -Infinity) < 3000) event.preventDefault();
+  else sent.set(event.target, event.timeStamp);
+});
+
 for (const button of document.querySelectorAll("[data-copy]")) {
   if (!navigator.clipboard) continue;
   button.hidden = false;
