@@ -33,16 +33,7 @@ reachable. PINs come from a file or a prompt, never from arguments.
 def openapi() -> str:
     nothing = Mock()
     app = build_web_app(
-        verifier=nothing,
-        journey=nothing,
-        verification=nothing,
-        held_stores=nothing,
-        settlements=nothing,
-        texts=nothing,
-        budget=nothing,
-        clock=nothing,
-        checks={},
-        shown={},
+        verifier=nothing, cases=nothing, settlements=nothing, budget=nothing, checks={}, shown={}
     )
     return json.dumps(document(app), indent=1, ensure_ascii=False) + "\n"
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from api.journey.holdings import HeldStores
-from api.journey.journey import Journey
 from api.journey.support import SupportDesk
-from api.journey.verification import Verification
+from api.journey.use_cases import UseCases
 from api.portal.config import PortalConfig
 from api.portal.cookies import Cookies
 from api.portal.pages import Pages
 from api.portal.provider import Provider
 from api.portal.sessions import Sessions
 from api.portal.visitors import Visitors
-from api.texts import Texts
-from issuer.clock import Clock, RandomBytes
+from issuer.clock import RandomBytes
 from issuer.identity.assertion import AssertionVerifier
 from policies.renewal import RenewalRules
 
@@ -26,19 +23,15 @@ class Desk:
     public_url: str
     issuer: str
     client_id: str
-    journey: Journey
-    verification: Verification
-    held_stores: HeldStores
+    cases: UseCases
     support: SupportDesk
     renewal: RenewalRules
     code_lifetime: int
     """In seconds."""
-    texts: Texts
     verifier: AssertionVerifier
     provider: Provider
     sessions: Sessions
     visitors: Visitors
     cookies: Cookies
     pages: Pages
-    clock: Clock
     random: RandomBytes

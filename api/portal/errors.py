@@ -46,7 +46,7 @@ def refusal_page(desk: Desk, request: Request[Any, Any, Any], error: Exception) 
     if code == "authentication-too-old":
         return show(desk, visitor, "step_up.html", status=401)
     if code in _GATES and visitor.person is not None:
-        gates = desk.texts.gates(visitor.language, judge(visitor.person.identity.standing))
+        gates = desk.cases.texts.gates(visitor.language, judge(visitor.person.identity.standing))
         return show(desk, visitor, "gate.html", gates=gates, status=403)
     if parts[1] == "requests" and parts[3:4] and code in _AT_ITS_REQUEST:
         return go(f"/requests/{parts[2]}{_AT_ITS_REQUEST[code]}")

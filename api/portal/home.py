@@ -28,9 +28,9 @@ def home(visit: Here, notice: FromQuery[str | None] = None) -> Response[str]:
     stores = [visit.store(one) for one in _held(visit)]
     return visit.page(
         "home.html",
-        gates=desk.texts.gates(visit.visitor.language, gates),
+        gates=desk.cases.texts.gates(visit.visitor.language, gates),
         eligible=eligible,
-        current=desk.journey.current(visit.person) if eligible else None,
+        current=desk.cases.journey.current(visit.person) if eligible else None,
         running=[store for store in stores if store.status in _RUNNING],
         history=[store for store in stores if store.status not in (*_RUNNING, StoreStatus.ISSUING)],
         renewable=[store.id for store in stores if _renewable(visit, store)],
@@ -42,7 +42,7 @@ def home(visit: Here, notice: FromQuery[str | None] = None) -> Response[str]:
 @ISSUING.handler
 def start(visit: Here) -> Redirect:
     """Goes on with a request under way; starting over is asked for in words (R14)."""
-    person, journey = visit.person, visit.desk.journey
+    person, journey = visit.person, visit.cases.journey
     current = journey.current(person)
     if current is None or visit.text("restart") == "yes":
         if current is not None and current.renews is not None:
@@ -54,7 +54,7 @@ def start(visit: Here) -> Redirect:
 
 def _renewable(visit: Visit, store: StoreOut) -> bool:
     try:
-        visit.desk.renewal.check(visit.desk.clock(), store.status, store.not_after)
+        visit.desk.renewal.check(visit.cases.clock(), store.status, store.not_after)
     except PolicyRefusal:
         return False
     return True
@@ -63,7 +63,7 @@ def _renewable(visit: Visit, store: StoreOut) -> bool:
 def _held(visit: Visit) -> list[HeldStore]:
     """Who may not look at stores of their own sees why, and no stores."""
     try:
-        return visit.desk.held_stores.all_of(visit.person)
+        return visit.cases.held_stores.all_of(visit.person)
     except GateRefused:
         return []
 

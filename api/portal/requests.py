@@ -27,10 +27,10 @@ _SHOWN_HERE = frozenset(
 @get("/requests/{request_id:str}")
 @READING.handler
 def show(visit: Here, request_id: FromPath[str], note: FromQuery[str | None] = None) -> Answer:
-    desk, found = visit.desk, visit.desk.journey.find(visit.person, request_id)
+    desk, found = visit.desk, visit.cases.journey.find(visit.person, request_id)
     note = note if note in _SHOWN_HERE else None
     if found.state in BEFORE_GENERATION and not _accepted(visit, found):
-        terms = desk.texts.terms(visit.visitor.language)
+        terms = desk.cases.texts.terms(visit.visitor.language)
         return visit.page("terms.html", request=found, terms=terms, note=note)
     match found.state:
         case RequestState.TERMS_ACCEPTED:
@@ -38,14 +38,16 @@ def show(visit: Here, request_id: FromPath[str], note: FromQuery[str | None] = N
         case RequestState.CODE_SENT:
             _ = visit.fresh
             minutes = desk.code_lifetime // 60
-            answer = visit.page("code.html", request=found, note=note, now=desk.clock(), minutes=minutes)
+            answer = visit.page(
+                "code.html", request=found, note=note, now=desk.cases.clock(), minutes=minutes
+            )
             if visit.delivery_token is None:
                 # The browser's own, before the verification: a lost answer can then be asked for again.
                 token = format_delivery_token(desk.random(DELIVERY_TOKEN_BYTES))
                 answer.set_cookie(desk.cookies.delivery(token, found.id))
             return answer
         case RequestState.GENERATING:
-            return visit.page("generation.html", request=found, now=desk.clock())
+            return visit.page("generation.html", request=found, now=desk.cases.clock())
         case RequestState.READY:
             return _delivery(visit, found, note=note)
         case RequestState.DELIVERED:
@@ -57,7 +59,7 @@ def show(visit: Here, request_id: FromPath[str], note: FromQuery[str | None] = N
 @get("/requests/{request_id:str}/progress")
 @READING.handler
 def progress(visit: Here, request_id: FromPath[str]) -> dict[str, str]:
-    return {"state": visit.desk.journey.find(visit.person, request_id).state}
+    return {"state": visit.cases.journey.find(visit.person, request_id).state}
 
 
 @post("/requests/{request_id:str}/terms", status_code=303)
@@ -66,14 +68,14 @@ def accept_terms(visit: Here, request_id: FromPath[str]) -> Answer:
     if visit.text("accepted") != "yes":
         return go(f"/requests/{request_id}?note=terms-unread")
     language = visit.visitor.language
-    visit.desk.journey.accept_terms(visit.person, request_id, visit.text("version"), language)
+    visit.cases.journey.accept_terms(visit.person, request_id, visit.text("version"), language)
     return go(f"/requests/{request_id}")
 
 
 @get("/requests/{request_id:str}/email")
 @READING.handler
 def change_email(visit: Here, request_id: FromPath[str]) -> Answer:
-    found = visit.desk.journey.find(visit.person, request_id)
+    found = visit.cases.journey.find(visit.person, request_id)
     if found.state is not RequestState.CODE_SENT or not _accepted(visit, found):
         return go(f"/requests/{request_id}")
     return _data(visit, found)
@@ -85,12 +87,12 @@ def set_email(visit: Here, request_id: FromPath[str]) -> Answer:
     person, desk, email = visit.person, visit.desk, visit.text("email").strip()
     profile = "legacy" if visit.text("keystore_profile") == "legacy" else "modern"
     try:
-        desk.verification.set_email(person, request_id, email, profile, visit.visitor.language)
+        desk.cases.verification.set_email(person, request_id, email, profile, visit.visitor.language)
     except Exception as error:
         code = getattr(error, "code", None)
         if code not in ("email-invalid", "mail-unavailable", "too-many-requests"):
             raise
-        found = desk.journey.find(person, request_id)
+        found = desk.cases.journey.find(person, request_id)
         return _data(visit, found, email=email, profile=profile, note=code, status=422)
     return go(f"/requests/{request_id}")
 
@@ -98,7 +100,7 @@ def set_email(visit: Here, request_id: FromPath[str]) -> Answer:
 @post("/requests/{request_id:str}/code", status_code=303)
 @MAILING.handler
 def resend(visit: Here, request_id: FromPath[str]) -> Answer:
-    visit.desk.verification.resend(visit.person, request_id)
+    visit.cases.verification.resend(visit.person, request_id)
     return go(f"/requests/{request_id}?note=code-resent")
 
 
@@ -109,7 +111,7 @@ def verify(visit: Here, request_id: FromPath[str]) -> Answer:
     if token is None:
         return go(f"/requests/{request_id}?note=cookies-needed")
     try:
-        visit.desk.verification.verify(person, request_id, "".join(visit.text("code").split()), token)
+        visit.cases.verification.verify(person, request_id, "".join(visit.text("code").split()), token)
     except CodeMalformed:
         return go(f"/requests/{request_id}?note=code-invalid")
     return go(f"/requests/{request_id}")
@@ -119,7 +121,7 @@ def verify(visit: Here, request_id: FromPath[str]) -> Answer:
 @ISSUING.handler
 def password(visit: Here, request_id: FromPath[str]) -> Answer:
     """The same page with the password in it, so that a reload still shows it."""
-    journey = visit.desk.journey
+    journey = visit.cases.journey
     secret = journey.fetch(visit.person, request_id, "password", visit.delivery_token)
     return _delivery(visit, journey.find(visit.person, request_id), password=secret.decode("ascii"))
 
@@ -129,7 +131,7 @@ def password(visit: Here, request_id: FromPath[str]) -> Answer:
 def keystore(visit: Here, request_id: FromPath[str]) -> Response[bytes]:
     person = visit.person
     return Response(
-        content=visit.desk.journey.fetch(person, request_id, "keystore", visit.delivery_token),
+        content=visit.cases.journey.fetch(person, request_id, "keystore", visit.delivery_token),
         media_type="application/x-pkcs12",
         headers={"Content-Disposition": f'attachment; filename="myCert-{person.ehealth_id}.p12"'},
     )
@@ -139,23 +141,32 @@ def keystore(visit: Here, request_id: FromPath[str]) -> Response[bytes]:
 @ISSUING.handler
 def complete(visit: Here, request_id: FromPath[str]) -> Answer:
     """Asks once more where a part was not fetched yet: what is left behind here is gone for good."""
+<<<<<<< ours
     found = visit.desk.journey.find(visit.person, request_id)
     fetched = _fetched(visit, found)
     if found.state is RequestState.READY and not fetched and visit.text("incomplete") != "yes":
         return visit.page("incomplete.html", request=found)
     visit.desk.journey.complete(visit.person, request_id)
     return go("/?notice=delivered" if fetched else "/")
+=======
+    found = visit.cases.journey.find(visit.person, request_id)
+    waiting = found.state is RequestState.READY and visit.text("incomplete") != "yes"
+    if waiting and not _fetched(visit, found):
+        return visit.page("incomplete.html", request=found)
+    visit.cases.journey.complete(visit.person, request_id)
+    return go("/?notice=delivered")
+>>>>>>> theirs
 
 
 @post("/requests/{request_id:str}/cancellation", status_code=303)
 @ISSUING.handler
 def cancel(visit: Here, request_id: FromPath[str]) -> Answer:
-    visit.desk.journey.cancel(visit.person, request_id)
+    visit.cases.journey.cancel(visit.person, request_id)
     return go("/?notice=cancelled")
 
 
 def _accepted(visit: Visit, found: JourneyRequest) -> bool:
-    return found.terms_version == visit.desk.texts.terms_version
+    return found.terms_version == visit.cases.texts.terms_version
 
 
 def _data(

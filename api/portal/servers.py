@@ -43,7 +43,7 @@ def tile(request: Request[Any, Any, Any], desk: NamedDependency[Desk]) -> Tile:
         visible=first_failed(gates) is None,
         reasons=[
             Reason(code=gate.code, message=message)
-            for gate, message in desk.texts.gates(language, gates)
+            for gate, message in desk.cases.texts.gates(language, gates)
             if not gate.satisfied
         ],
         name="myCert",

@@ -37,7 +37,7 @@ def deactivate(visit: Here, store_id: FromPath[str]) -> Answer:
         return _form(visit, store_id, chosen=chosen, missing="confirm", status=422)
     # A double click, or another tab: it is as the person wants it.
     with contextlib.suppress(AlreadyDeactivated):
-        visit.desk.held_stores.deactivate(person, store_id, DeactivationReason(chosen), confirmed=True)
+        visit.cases.held_stores.deactivate(person, store_id, DeactivationReason(chosen), confirmed=True)
     return go("/?notice=deactivated")
 
 
@@ -66,7 +66,7 @@ def _form(
 def explain(visit: Here, store_id: FromPath[str]) -> Response[str]:
     """What will happen, and what to have at hand. Raises RenewalTooEarly and AlreadyDeactivated."""
     store, rules = visit.own_store(store_id), visit.desk.renewal
-    rules.check(visit.desk.clock(), store.status, store.not_after)
+    rules.check(visit.cases.clock(), store.status, store.not_after)
     return visit.page("renewal.html", store=store, overlap_days=rules.overlap_days)
 
 
@@ -74,7 +74,7 @@ def explain(visit: Here, store_id: FromPath[str]) -> Response[str]:
 @ISSUING.handler
 def renew(visit: Here, store_id: FromPath[str]) -> Redirect:
     """Goes on with a renewal under way; it is given up on its own pages alone."""
-    journey = visit.desk.journey
+    journey = visit.cases.journey
     request = journey.current(visit.person)
     if request is None or request.renews != store_id:
         request = journey.renew(visit.person, store_id, visit.start_key)

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from api.journey.holdings import HeldStore
 from api.journey.steps import Person
+from api.journey.use_cases import UseCases
 from api.lanes import PROVING
 from api.portal.desk import Desk
 from api.portal.guard import FORM_FIELD
@@ -35,6 +36,10 @@ class Visit:
     request: Request[Any, Any, Any]
     visitor: Visitor
     form: Mapping[str, str] = field(repr=False)
+
+    @property
+    def cases(self) -> UseCases:
+        return self.desk.cases
 
     @property
     def person(self) -> Person:
@@ -62,11 +67,11 @@ class Visit:
         return self.desk.cookies.read(self.request, "delivery")
 
     def store(self, held: HeldStore) -> StoreOut:
-        return store_out(held, self.desk.clock())
+        return store_out(held, self.cases.clock())
 
     def own_store(self, store_id: str) -> StoreOut:
         """Raises NotFound."""
-        return self.store(self.desk.held_stores.find(self.person, store_id))
+        return self.store(self.cases.held_stores.find(self.person, store_id))
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> Response[str]:
         return show(self.desk, self.visitor, template, status=status, **context)
@@ -95,7 +100,7 @@ def show(desk: Desk, visitor: Visitor, template: str, *, status: int = 200, **co
     shown = {
         "visitor": visitor,
         "form_token": form_token,
-        "reasons": desk.texts.reasons(visitor.language),
+        "reasons": desk.cases.texts.reasons(visitor.language),
         "start_key": desk.random(16).hex(),
         **context,
     }

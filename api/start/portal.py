@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from api.journey.holdings import HeldStores
-from api.journey.journey import Journey
 from api.journey.support import SupportDesk
-from api.journey.verification import Verification
+from api.journey.use_cases import UseCases
 from api.portal.config import PortalConfig
 from api.portal.cookies import Cookies
 from api.portal.desk import Desk
@@ -17,9 +15,8 @@ from api.portal.provider import Provider
 from api.portal.sessions import Sessions
 from api.portal.visitors import Visitors
 from api.settings import Settings
-from api.texts import Texts
 from api.web.budget import CallBudget
-from issuer.clock import Clock, RandomBytes
+from issuer.clock import RandomBytes
 from issuer.identity.assertion import AssertionVerifier
 from issuer.registry.database import Database
 from issuer.secrets import Secret
@@ -31,16 +28,12 @@ def open_portal(
     *,
     database: Database,
     registry: Database,
-    journey: Journey,
-    verification: Verification,
-    held_stores: HeldStores,
-    texts: Texts,
+    cases: UseCases,
     verifier: AssertionVerifier,
     budget: CallBudget,
-    clock: Clock,
     random: RandomBytes,
 ) -> Desk:
-    address = settings.server.address
+    address, clock = settings.server.address, cases.clock
     sessions = Sessions(database, config, clock, random)
     cookies = Cookies(public_url=address)
     secret = config.client_secret_file
@@ -49,13 +42,10 @@ def open_portal(
         public_url=address,
         issuer=settings.identity.issuer,
         client_id=settings.identity.audience,
-        journey=journey,
-        verification=verification,
-        held_stores=held_stores,
-        support=SupportDesk(database=database, registry=registry, held_stores=held_stores, clock=clock),
+        cases=cases,
+        support=SupportDesk(database=database, registry=registry, held_stores=cases.held_stores, clock=clock),
         renewal=settings.renewal.rules,
         code_lifetime=settings.journey.code_lifetime,
-        texts=texts,
         verifier=verifier,
         provider=Provider(
             config,
@@ -69,6 +59,5 @@ def open_portal(
         visitors=Visitors(sessions=sessions, verifier=verifier, cookies=cookies, budget=budget),
         cookies=cookies,
         pages=Pages(demo=settings.demo.enabled),
-        clock=clock,
         random=random,
     )

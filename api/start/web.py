@@ -14,6 +14,7 @@ from api.journey.codes import CodeBook
 from api.journey.holdings import HeldStores
 from api.journey.journey import Journey
 from api.journey.steps import Steps
+from api.journey.use_cases import UseCases
 from api.journey.verification import Verification
 from api.layout import Layout
 from api.mail.transport import Transport
@@ -68,32 +69,30 @@ def main(settings: Settings) -> None:
         config=settings.journey,
         random=random,
     )
+    cases = UseCases(
+        journey=journey,
+        verification=verification,
+        held_stores=HeldStores(steps),
+        texts=texts,
+        clock=clock,
+    )
     settlements = Settlements(registry)
-    held_stores = HeldStores(steps)
     budget = CallBudget(settings.limits.calls_per_minute, clock)
     desk = settings.portal and open_portal(
         settings,
         settings.portal,
         database=database,
         registry=registry,
-        journey=journey,
-        verification=verification,
-        held_stores=held_stores,
-        texts=texts,
+        cases=cases,
         verifier=verifier,
         budget=budget,
-        clock=clock,
         random=random,
     )
     app = build_web_app(
         verifier=verifier,
-        journey=journey,
-        verification=verification,
-        held_stores=held_stores,
+        cases=cases,
         settlements=settlements,
-        texts=texts,
         budget=budget,
-        clock=clock,
         checks={
             "journey-database": reads(database),
             "registry-database": reads(registry),

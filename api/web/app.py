@@ -12,18 +12,15 @@ from litestar.di import NamedDependency, Provide
 from litestar.types import ControllerRouterHandler, ExceptionHandler
 
 from api.health import Check, health_router
-from api.journey.holdings import HeldStores
-from api.journey.journey import Journey
 from api.journey.steps import Person
-from api.journey.verification import Verification
+from api.journey.use_cases import UseCases
 from api.problems import exception_handlers
-from api.texts import Language, Texts, choose_language
+from api.texts import Language, choose_language
 from api.web import v1
 from api.web.budget import CallBudget
 from api.web.guards import guards
 from api.web.openapi import openapi_config
 from api.web.waiting import Settlements
-from issuer.clock import Clock
 from issuer.identity.assertion import AssertionVerifier
 
 MAX_BODY = 64 * 1024
@@ -32,13 +29,9 @@ MAX_BODY = 64 * 1024
 def build_web_app(
     *,
     verifier: AssertionVerifier,
-    journey: Journey,
-    verification: Verification,
-    held_stores: HeldStores,
+    cases: UseCases,
     settlements: Settlements,
-    texts: Texts,
     budget: CallBudget,
-    clock: Clock,
     checks: Mapping[str, Check],
     shown: Mapping[str, Any],
     more: Sequence[ControllerRouterHandler] = (),
@@ -47,12 +40,12 @@ def build_web_app(
     """``more`` are further route handlers (portal pages), ``also_answers`` exception handlers by status;
     ``shown`` goes into ``/health/ready``."""
 
-    def anyone(request: Request[Person, object, State]) -> Person:
+    def person(request: Request[Person, object, State]) -> Person:
         return request.user  # Set by the first guard.
 
-    def fresh(anyone: NamedDependency[Person]) -> Person:
-        verifier.require_fresh(anyone.identity)
-        return anyone
+    def fresh(person: NamedDependency[Person]) -> Person:
+        verifier.require_fresh(person.identity)
+        return person
 
     def language(request: Request[object, object, State]) -> Language:
         return choose_language(request.headers.get("accept-language"))
@@ -60,24 +53,14 @@ def build_web_app(
     return Litestar(
         route_handlers=[v1.router(guards(verifier, budget)), health_router(checks, shown), *more],
         dependencies={
-            "anyone": Provide(anyone, sync_to_thread=False),
-            "person": Provide(_same, sync_to_thread=False),
+            "person": Provide(person, sync_to_thread=False),
             "fresh": Provide(fresh, sync_to_thread=False),
             "language": Provide(language, sync_to_thread=False),
-            "journey": Provide(lambda: journey, sync_to_thread=False),
-            "verification": Provide(lambda: verification, sync_to_thread=False),
-            "held_stores": Provide(lambda: held_stores, sync_to_thread=False),
-            "texts": Provide(lambda: texts, sync_to_thread=False),
+            "cases": Provide(lambda: cases, sync_to_thread=False),
             "settlements": Provide(lambda: settlements, sync_to_thread=False),
-            "clock": Provide(lambda: clock, sync_to_thread=False),
         },
         exception_handlers={**exception_handlers(), **also_answers},
         request_max_body_size=MAX_BODY,
         openapi_config=openapi_config(),
         logging_config=None,
     )
-
-
-def _same(anyone: NamedDependency[Person]) -> Person:
-    """A person whose rights the use case itself checks."""
-    return anyone

@@ -5,17 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from litestar import Response, get, post
-from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED
 
-from api.journey.journey import Journey
-from api.journey.steps import Person
 from api.journey.tokens import base64url, format_delivery_token
-from api.journey.verification import Verification
 from api.lanes import ISSUING
 from api.web.openapi import FRESH, GATES, STEP, may
-from api.web.parameters import Id, KeyHeader, TokenHeader
+from api.web.parameters import Caller, Cases, Id, KeyHeader, TokenHeader
 from api.web.schemas import PasswordOut, RequestOut, VerificationIn, VerificationOut, request_out
 
 PKCS12: Final = "application/x-pkcs12"
@@ -35,15 +31,15 @@ _DELIVERY: Final = ("delivery-expired", "delivery-token-invalid")
 )
 @ISSUING.handler
 def verify(
-    fresh: NamedDependency[Person],
+    fresh: Caller,
     request_id: Id,
     data: JSONBody[VerificationIn],
-    verification: NamedDependency[Verification],
+    cases: Cases,
     delivery_token: TokenHeader = None,
     delivery_key: KeyHeader = None,
 ) -> VerificationOut:
     """The code that was mailed: the store is made from then on. Repeatable with one's own token or key."""
-    accepted = verification.verify(fresh, request_id, data.code, delivery_token, delivery_key)
+    accepted = cases.verification.verify(fresh, request_id, data.code, delivery_token, delivery_key)
     token = None if accepted.token is None else format_delivery_token(accepted.token)
     return VerificationOut(request=request_out(accepted.request), delivery_token=token)
 
@@ -51,14 +47,14 @@ def verify(
 @post("/requests/{request_id:str}/password", status_code=HTTP_200_OK, opt=may(*GATES, *STEP, *_DELIVERY))
 @ISSUING.handler
 def password(
-    person: NamedDependency[Person],
+    person: Caller,
     request_id: Id,
-    journey: NamedDependency[Journey],
+    cases: Cases,
     delivery_token: TokenHeader = None,
     delivery_key: KeyHeader = None,
 ) -> PasswordOut:
     """The PKCS#12 file's password."""
-    secret = journey.fetch(person, request_id, "password", delivery_token, delivery_key)
+    secret = cases.journey.fetch(person, request_id, "password", delivery_token, delivery_key)
     if delivery_key is not None:
         return PasswordOut(sealed=base64url(secret))
     return PasswordOut(password=secret.decode("ascii"))
@@ -67,14 +63,14 @@ def password(
 @get("/requests/{request_id:str}/keystore", media_type=PKCS12, opt=may(*GATES, *STEP, *_DELIVERY))
 @ISSUING.handler
 def keystore(
-    person: NamedDependency[Person],
+    person: Caller,
     request_id: Id,
-    journey: NamedDependency[Journey],
+    cases: Cases,
     delivery_token: TokenHeader = None,
     delivery_key: KeyHeader = None,
 ) -> Response[bytes]:
     """The PKCS#12 file."""
-    content = journey.fetch(person, request_id, "keystore", delivery_token, delivery_key)
+    content = cases.journey.fetch(person, request_id, "keystore", delivery_token, delivery_key)
     if delivery_key is not None:
         return Response(content=content, media_type="application/octet-stream")
     return Response(
@@ -90,8 +86,6 @@ def keystore(
     opt=may(*GATES, *STEP, "delivery-expired"),
 )
 @ISSUING.handler
-def complete(
-    person: NamedDependency[Person], request_id: Id, journey: NamedDependency[Journey]
-) -> RequestOut:
+def complete(person: Caller, request_id: Id, cases: Cases) -> RequestOut:
     """Both parts are safe with their holder: the sealed material goes."""
-    return request_out(journey.complete(person, request_id))
+    return request_out(cases.journey.complete(person, request_id))

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, PathParameter
 
 from api.ids import ID_PATTERN
+from api.journey.steps import Person
+from api.journey.use_cases import UseCases
 from api.web.schemas import IDEMPOTENCY_KEY_PATTERN
 
+Cases = NamedDependency[UseCases]
+Caller = NamedDependency[Person]
 Id = Annotated[str, PathParameter(schema_extra={"format": "uuid", "pattern": ID_PATTERN})]
 TokenHeader = Annotated[
     str | None,

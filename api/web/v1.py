@@ -8,23 +8,15 @@ from typing import Final
 from litestar import HttpMethod, Response, Router, delete, get, post, put, route
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
-from litestar.status_codes import (
-    HTTP_200_OK,
-    HTTP_201_CREATED,
-    HTTP_204_NO_CONTENT,
-)
+from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED, HTTP_204_NO_CONTENT
 from litestar.types import Guard
 
-from api.journey.holdings import HeldStores
-from api.journey.journey import Journey
 from api.journey.records import JourneyRequest
-from api.journey.steps import Person
-from api.journey.verification import Verification
 from api.lanes import ISSUING, MAILING, READING
-from api.texts import Language, Texts
+from api.texts import Language
 from api.web.delivery import complete, keystore, password, verify
 from api.web.openapi import FRESH, GATES, STEP, may
-from api.web.parameters import Id, IdempotencyKey, Prefer
+from api.web.parameters import Caller, Cases, Id, IdempotencyKey, Prefer
 from api.web.schemas import (
     DeactivationIn,
     EligibilityOut,
@@ -43,7 +35,6 @@ from api.web.schemas import (
     store_out,
 )
 from api.web.waiting import Settlements, preferred_wait
-from issuer.clock import Clock
 from issuer.errors import NotFound
 from policies.eligibility import first_failed, judge
 from policies.lifecycle import RequestState
@@ -53,26 +44,22 @@ _CODE: Final = ("wrong-state", "terms-not-accepted", "terms-outdated", "mail-una
 
 
 @get("/eligibility", sync_to_thread=False, opt=may())
-def eligibility(
-    anyone: NamedDependency[Person], language: NamedDependency[Language], texts: NamedDependency[Texts]
-) -> EligibilityOut:
+def eligibility(person: Caller, language: NamedDependency[Language], cases: Cases) -> EligibilityOut:
     """Whether the portal's kiosk shows myCert, and what to do where it does not (R3)."""
-    gates = judge(anyone.identity.standing)
+    gates = judge(person.identity.standing)
     return EligibilityOut(
         eligible=first_failed(gates) is None,
         gates=[
             GateOut(code=gate.code, satisfied=gate.satisfied, message=message)
-            for gate, message in texts.gates(language, gates)
+            for gate, message in cases.texts.gates(language, gates)
         ],
     )
 
 
 @get("/terms", sync_to_thread=False, opt=may())
-def terms(
-    anyone: NamedDependency[Person], language: NamedDependency[Language], texts: NamedDependency[Texts]
-) -> TermsOut:
+def terms(person: Caller, language: NamedDependency[Language], cases: Cases) -> TermsOut:
     """The terms in force, in the best language for Accept-Language."""
-    found = texts.terms(language)
+    found = cases.texts.terms(language)
     return TermsOut(
         version=found.version,
         language=found.language,
@@ -81,35 +68,26 @@ def terms(
 
 
 @get("/deactivation-reasons", sync_to_thread=False, opt=may())
-def deactivation_reasons(
-    anyone: NamedDependency[Person], language: NamedDependency[Language], texts: NamedDependency[Texts]
-) -> ReasonsOut:
+def deactivation_reasons(person: Caller, language: NamedDependency[Language], cases: Cases) -> ReasonsOut:
     """What a holder can choose from, in the best language for Accept-Language."""
     return ReasonsOut(
-        items=[ReasonOut(code=code, label=label) for code, label in texts.reasons(language).items()]
+        items=[ReasonOut(code=code, label=label) for code, label in cases.texts.reasons(language).items()]
     )
 
 
 @get("/stores", opt=may(*_OWNER))
 @READING.handler
-def list_stores(
-    person: NamedDependency[Person], held_stores: NamedDependency[HeldStores], clock: NamedDependency[Clock]
-) -> StoresOut:
+def list_stores(person: Caller, cases: Cases) -> StoresOut:
     """One's own stores, newest first."""
-    now = clock()
-    return StoresOut(items=[store_out(held, now) for held in held_stores.all_of(person)])
+    now = cases.clock()
+    return StoresOut(items=[store_out(held, now) for held in cases.held_stores.all_of(person)])
 
 
 @get("/stores/{store_id:str}", opt=may(*_OWNER))
 @READING.handler
-def show_store(
-    person: NamedDependency[Person],
-    store_id: Id,
-    held_stores: NamedDependency[HeldStores],
-    clock: NamedDependency[Clock],
-) -> StoreOut:
+def show_store(person: Caller, store_id: Id, cases: Cases) -> StoreOut:
     """One of one's own stores."""
-    return store_out(held_stores.find(person, store_id), clock())
+    return store_out(cases.held_stores.find(person, store_id), cases.clock())
 
 
 @post(
@@ -118,16 +96,10 @@ def show_store(
     opt=may(*FRESH, *_OWNER, "already-deactivated", "confirmation-missing", "ca-unavailable"),
 )
 @ISSUING.handler
-def deactivate(
-    fresh: NamedDependency[Person],
-    store_id: Id,
-    data: JSONBody[DeactivationIn],
-    held_stores: NamedDependency[HeldStores],
-    clock: NamedDependency[Clock],
-) -> StoreOut:
+def deactivate(fresh: Caller, store_id: Id, data: JSONBody[DeactivationIn], cases: Cases) -> StoreOut:
     """End a store for good."""
-    held = held_stores.deactivate(fresh, store_id, data.reason, confirmed=data.confirm)
-    return store_out(held, clock())
+    held = cases.held_stores.deactivate(fresh, store_id, data.reason, confirmed=data.confirm)
+    return store_out(held, cases.clock())
 
 
 @post(
@@ -140,39 +112,36 @@ def deactivate(
 )
 @ISSUING.handler
 def renew(
-    person: NamedDependency[Person],
+    person: Caller,
     store_id: Id,
-    journey: NamedDependency[Journey],
+    cases: Cases,
     data: JSONBody[StartIn | None] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> RequestOut:
     """Ask for the successor of an active store, which makes way when that is active."""
-    return request_out(journey.renew(person, store_id, idempotency_key))
+    return request_out(cases.journey.renew(person, store_id, idempotency_key))
 
 
 @post("/requests", status_code=HTTP_201_CREATED, opt=may(*GATES, "active-store-exists", "ca-unavailable"))
 @ISSUING.handler
 def start(
-    person: NamedDependency[Person],
-    journey: NamedDependency[Journey],
+    person: Caller,
+    cases: Cases,
     data: JSONBody[StartIn | None] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> RequestOut:
     """Ask for a store. Starts over: an unfinished request is superseded, a store it had begun revoked."""
-    return request_out(journey.start(person, idempotency_key))
+    return request_out(cases.journey.start(person, idempotency_key))
 
 
 @get("/requests/current", opt=may(*GATES, "not-found"))
 async def current(
-    person: NamedDependency[Person],
-    journey: NamedDependency[Journey],
-    settlements: NamedDependency[Settlements],
-    prefer: Prefer = None,
+    person: Caller, cases: Cases, settlements: NamedDependency[Settlements], prefer: Prefer = None
 ) -> Response[RequestOut]:
     """The unfinished request, if there is one."""
 
     def look() -> JourneyRequest:
-        found = journey.current(person)
+        found = cases.journey.current(person)
         if found is None:
             raise NotFound("no unfinished request")
         return found
@@ -194,58 +163,48 @@ def methods_of_request() -> Response[None]:
 
 @get("/requests/{request_id:str}", opt=may(*GATES))
 async def show_request(
-    person: NamedDependency[Person],
+    person: Caller,
     request_id: Id,
-    journey: NamedDependency[Journey],
+    cases: Cases,
     settlements: NamedDependency[Settlements],
     prefer: Prefer = None,
 ) -> Response[RequestOut]:
     """One of one's own requests."""
-    return await _patiently(lambda: journey.find(person, request_id), settlements, prefer)
+    return await _patiently(lambda: cases.journey.find(person, request_id), settlements, prefer)
 
 
 @delete("/requests/{request_id:str}", status_code=HTTP_204_NO_CONTENT, opt=may(*GATES, *STEP))
 @ISSUING.handler
-def cancel(person: NamedDependency[Person], request_id: Id, journey: NamedDependency[Journey]) -> None:
+def cancel(person: Caller, request_id: Id, cases: Cases) -> None:
     """End an unfinished request; a store it had begun is revoked."""
-    journey.cancel(person, request_id)
+    cases.journey.cancel(person, request_id)
 
 
 @put("/requests/{request_id:str}/terms", opt=may(*GATES, "wrong-state", "terms-outdated"))
 @READING.handler
 def accept_terms(
-    person: NamedDependency[Person],
-    request_id: Id,
-    data: JSONBody[TermsIn],
-    language: NamedDependency[Language],
-    journey: NamedDependency[Journey],
+    person: Caller, request_id: Id, data: JSONBody[TermsIn], language: NamedDependency[Language], cases: Cases
 ) -> RequestOut:
     """Accept the terms of this version."""
-    return request_out(journey.accept_terms(person, request_id, data.version, language))
+    return request_out(cases.journey.accept_terms(person, request_id, data.version, language))
 
 
 @put("/requests/{request_id:str}/email", opt=may(*GATES, *_CODE, "email-invalid"))
 @MAILING.handler
 def set_email(
-    person: NamedDependency[Person],
-    request_id: Id,
-    data: JSONBody[EmailIn],
-    language: NamedDependency[Language],
-    verification: NamedDependency[Verification],
+    person: Caller, request_id: Id, data: JSONBody[EmailIn], language: NamedDependency[Language], cases: Cases
 ) -> RequestOut:
     """Confirm the data shown, name an address, and have a code sent to it."""
     return request_out(
-        verification.set_email(person, request_id, data.email, data.keystore_profile, language)
+        cases.verification.set_email(person, request_id, data.email, data.keystore_profile, language)
     )
 
 
 @post("/requests/{request_id:str}/code", status_code=HTTP_200_OK, opt=may(*GATES, *_CODE))
 @MAILING.handler
-def resend_code(
-    person: NamedDependency[Person], request_id: Id, verification: NamedDependency[Verification]
-) -> RequestOut:
+def resend_code(person: Caller, request_id: Id, cases: Cases) -> RequestOut:
     """Send a new code to the same address; the one before is worthless from then on."""
-    return request_out(verification.resend(person, request_id))
+    return request_out(cases.verification.resend(person, request_id))
 
 
 async def _patiently(

@@ -115,9 +115,7 @@ def make_portal(
         public_url=address,
         issuer=identity.issuer,
         client_id=identity.audience,
-        journey=world.journey,
-        verification=world.verification,
-        held_stores=world.held_stores,
+        cases=world.cases,
         support=SupportDesk(
             database=world.database,
             registry=world.registry,
@@ -126,7 +124,6 @@ def make_portal(
         ),
         renewal=RenewalRules(),
         code_lifetime=300,
-        texts=world.texts,
         verifier=verifier,
         provider=Provider(
             config,
@@ -142,7 +139,6 @@ def make_portal(
         ),
         cookies=cookies,
         pages=Pages(demo=False),
-        clock=world.clock,
         random=system_random,
     )
     app = Litestar(

@@ -67,8 +67,9 @@ def test_a_stolen_database_opens_no_session(portal: Portal) -> None:
         )
         assert "GUERRA" not in browser.get("/").text
     # A row that was moved or changed does not open either.
+    changed = row.content[:-1] + bytes([row.content[-1] ^ 1])
     with portal.world.database.write() as connection:
-        connection.execute(sessions.update().values(content=row.content[:-1] + b"\0"))
+        connection.execute(sessions.update().values(content=changed))
     browser.client.cookies.set("__Host-mycert-session", cookie, domain="mycert.example.lu")
     assert "GUERRA" not in browser.get("/").text
 
