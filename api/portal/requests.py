@@ -141,21 +141,12 @@ def keystore(visit: Here, request_id: FromPath[str]) -> Response[bytes]:
 @ISSUING.handler
 def complete(visit: Here, request_id: FromPath[str]) -> Answer:
     """Asks once more where a part was not fetched yet: what is left behind here is gone for good."""
-<<<<<<< ours
-    found = visit.desk.journey.find(visit.person, request_id)
+    found = visit.cases.journey.find(visit.person, request_id)
     fetched = _fetched(visit, found)
     if found.state is RequestState.READY and not fetched and visit.text("incomplete") != "yes":
         return visit.page("incomplete.html", request=found)
-    visit.desk.journey.complete(visit.person, request_id)
-    return go("/?notice=delivered" if fetched else "/")
-=======
-    found = visit.cases.journey.find(visit.person, request_id)
-    waiting = found.state is RequestState.READY and visit.text("incomplete") != "yes"
-    if waiting and not _fetched(visit, found):
-        return visit.page("incomplete.html", request=found)
     visit.cases.journey.complete(visit.person, request_id)
-    return go("/?notice=delivered")
->>>>>>> theirs
+    return go("/?notice=delivered" if fetched else "/")
 
 
 @post("/requests/{request_id:str}/cancellation", status_code=303)
