@@ -16,7 +16,6 @@ from api.layout import Layout
 from api.settings import Settings
 from issuer.ceremony.record import CeremonyRecord
 from issuer.ceremony.run import run_ceremony
-from issuer.ceremony.script import parse_script
 from issuer.clock import system_clock, system_random
 
 
@@ -29,13 +28,12 @@ def hold_ceremony(
     dry_run: bool = False,
 ) -> CeremonyRecord:
     """Open every configured token, run the script into ``pki/``. Raises CeremonyRefused, HsmError."""
-    script = parse_script(source)
     with ExitStack() as opened:
         tokens = {
             name: opened.enter_context(open_token(configured, name)) for name in configured_tokens(configured)
         }
         return run_ceremony(
-            script,
+            source,
             tokens,
             configured.pki,
             Layout(configured.home_path).pki,

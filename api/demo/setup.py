@@ -14,9 +14,8 @@ from api.cli.db import upgrade_all
 from api.demo import idp
 from api.layout import Layout
 from api.settings import Settings, load
-from issuer.ceremony.demo import demo_script
 from issuer.ceremony.record import record_paths
-from issuer.ceremony.script import parse_script
+from issuer.ceremony.script import demo_script, parse_script
 from issuer.clock import system_random
 from issuer.identity.config import SIMULATED_ISSUER
 

@@ -25,7 +25,6 @@ from cryptography.x509 import ocsp
 
 from api.logs import get_logger
 from api.status.documents import Document, read_certificates
-from api.status.index import HASH_NAMES
 from issuer.publisher.ocsp_request import CertId
 from issuer.registry.answers import Answer
 
@@ -46,7 +45,7 @@ class Files:
         self._new = folder / ".new"
         shutil.rmtree(self._new, ignore_errors=True)
         self._new.mkdir(parents=True)
-        self._cert_ids = [CertId.of(certificates["issuing"], 0, name) for name in HASH_NAMES]
+        self._cert_ids = CertId.both(certificates["issuing"])
         self._revoked: set[int] = set()
         self._pending: dict[Path, tuple[bytes, float]] = {}
         for name, certificate in certificates.items():

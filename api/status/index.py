@@ -11,10 +11,8 @@ from collections.abc import Callable, Iterable
 
 from api.status.config import StatusConfig
 from api.status.documents import OCSP, Document
-from issuer.publisher.ocsp_request import CertId, HashName
+from issuer.publisher.ocsp_request import HASH_NAMES, CertId, HashName
 from issuer.registry.answers import Answer
-
-HASH_NAMES: tuple[HashName, ...] = ("sha1", "sha256")
 
 
 class Slot:

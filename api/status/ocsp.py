@@ -24,7 +24,7 @@ from api.status.http import (
     send_document,
     send_uncached,
 )
-from api.status.index import HASH_NAMES, Index
+from api.status.index import Index
 from api.status.live import Live
 from issuer.clock import Clock
 from issuer.publisher.ocsp_request import ERROR_ANSWERS, CertId, ErrorStatus, OcspError, parse_request
@@ -47,7 +47,7 @@ class Ocsp:
         self._index = index
         self._live = live
         self._clock = clock
-        self._issuers = {CertId.of(issuer, 0, name).issuer for name in HASH_NAMES}
+        self._issuers = {one.issuer for one in CertId.both(issuer)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from cryptography import x509
 
-from issuer.ceremony.script import CeremonyRefused, CeremonyScript
+from issuer.ceremony.script import CeremonyRefused
 from issuer.issuance.keys import public_key, verifies
 
 
@@ -54,13 +54,13 @@ class CeremonyRecord:
 class Journal:
     """Lines of JSON, each on disk before what it announces is done."""
 
-    def __init__(self, path: Path, script: CeremonyScript) -> None:
+    def __init__(self, path: Path, script_sha256: str) -> None:
         """Raises CeremonyRefused where another script was begun under this name."""
         self._path = path
         self.events: list[dict[str, Any]] = []
         if path.exists():
             self.events = [json.loads(line) for line in path.read_text().splitlines()]
-        if self.events and self.events[0]["script_sha256"] != script.sha256:
+        if self.events and self.events[0]["script_sha256"] != script_sha256:
             raise CeremonyRefused(
                 f"{path}: this ceremony was begun with another script (SHA-256 "
                 f"{self.events[0]['script_sha256']}); finish it with that one, or give yours a new name"

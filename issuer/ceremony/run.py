@@ -8,6 +8,7 @@ file that no journal announced is somebody else's, and refused.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +16,14 @@ from pathlib import Path
 from hsm.token import Token
 from issuer.ceremony.making import Making
 from issuer.ceremony.record import CeremonyRecord, Journal, record_paths, write_file
-from issuer.ceremony.script import CeremonyRefused, CeremonyScript
+from issuer.ceremony.script import CeremonyRefused, parse_script
 from issuer.clock import Clock, RandomBytes
 from issuer.issuance.config import PkiConfig
 from issuer.issuance.profiles import load_profiles
 
 
 def run_ceremony(
-    script: CeremonyScript,
+    source: bytes,
     tokens: Mapping[str, Token],
     pki: PkiConfig,
     output: Path,
@@ -32,11 +33,12 @@ def run_ceremony(
     progress: Callable[[str], None],
     dry_run: bool = False,
 ) -> CeremonyRecord:
-    """Make what the script says; ``dry_run`` checks everything and writes nothing.
+    """Make what the script in ``source`` says; ``dry_run`` checks everything and writes nothing.
 
     Raises CeremonyRefused before anything was done, and ProfileRefused, LintRefused,
     AuthorityRefused or an HsmError from within; then run the same script again.
     """
+    script, script_sha256 = parse_script(source), hashlib.sha256(source).hexdigest()
     record_file, signature_file = record_paths(output, script.name)
     journal_file = record_file.with_suffix(".journal")
     if signature_file.exists():
@@ -48,7 +50,7 @@ def run_ceremony(
         script=script,
         tokens=tokens,
         output=output,
-        journal=Journal(journal_file, script),
+        journal=Journal(journal_file, script_sha256),
         profiles=load_profiles(pki, clock=clock, random=random),
         clock=clock,
         random=random,
@@ -58,7 +60,7 @@ def run_ceremony(
     record = CeremonyRecord(
         name=script.name,
         title=script.title,
-        script_sha256=script.sha256,
+        script_sha256=script_sha256,
         operators=operators,
         started_at=clock().isoformat(),
         finished_at=None,
@@ -68,7 +70,7 @@ def run_ceremony(
         for planned in record.steps:
             progress(f"would make {planned.made} {planned.output}, signed by {planned.signed_by}")
         return record
-    making.journal.write(clock(), "begun", script_sha256=script.sha256, operators=operators)
+    making.journal.write(clock(), "begun", script_sha256=script_sha256, operators=operators)
     steps = tuple(making.make(step) for step in script.steps)
     record = replace(
         record,

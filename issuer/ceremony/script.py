@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from importlib import resources
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -25,7 +24,11 @@ class CeremonyRefused(Exception):
     """The script cannot be run, or not here, or not again. The message tells the officer what to do."""
 
 
-class AuthorityConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of the script: what is not known is refused."""
+
+
+class AuthorityConfig(_Table, frozen=True, kw_only=True):
     """A CA of this ceremony: made by one of its steps, or by an earlier ceremony."""
 
     token: TokenName
@@ -34,18 +37,14 @@ class AuthorityConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     signed_by: AuthorityName | None = None
 
 
-class CaStep(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="make", tag="ca"
-):
+class CaStep(_Table, frozen=True, kw_only=True, tag_field="make", tag="ca"):
     """A key pair and its certificate; a root signs itself."""
 
     authority: AuthorityName
     key_type: KeyType | None = None
 
 
-class ResponderStep(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="make", tag="ocsp"
-):
+class ResponderStep(_Table, frozen=True, kw_only=True, tag_field="make", tag="ocsp"):
     """An OCSP signer's certificate, for a new key or, on ``existing_key``, for the one it has."""
 
     authority: AuthorityName
@@ -56,14 +55,12 @@ class ResponderStep(
     existing_key: bool = False
 
 
-class RevokedCertificate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RevokedCertificate(_Table, frozen=True, kw_only=True):
     certificate: FileName
     reason: X509Reason
 
 
-class CrlStep(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="make", tag="crl"
-):
+class CrlStep(_Table, frozen=True, kw_only=True, tag_field="make", tag="crl"):
     """The root's CRL. ``replace`` renews one: its entries stay, its number rises."""
 
     authority: AuthorityName
@@ -76,45 +73,31 @@ class CrlStep(
 Step = CaStep | ResponderStep | CrlStep
 
 
-class _Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CeremonyScript(_Table, frozen=True, kw_only=True):
+    """Consistent where ``parse_script`` made it."""
+
     name: CeremonyName
     title: str
     operators: Annotated[int, msgspec.Meta(ge=1, le=9)] = 2
-    authorities: dict[AuthorityName, AuthorityConfig]
-    steps: Annotated[tuple[Step, ...], msgspec.Meta(min_length=1)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CeremonyScript:
-    """Parsed and consistent; only ``parse_script`` makes one."""
-
-    name: str
-    title: str
-    operators: int
     """How many people must be named: four eyes unless the script says less."""
     authorities: dict[AuthorityName, AuthorityConfig]
-    steps: tuple[Step, ...]
-    sha256: str
-    """Of the file as it was read; it stands in the record."""
+    steps: Annotated[tuple[Step, ...], msgspec.Meta(min_length=1)]
 
     def output_of(self, step: Step) -> str:
         return self.authorities[step.authority].certificate if isinstance(step, CaStep) else step.output
 
 
+def demo_script() -> bytes:
+    """The demonstration's: the same code as any other, with one operator."""
+    return resources.files(__package__).joinpath("demo.toml").read_bytes()
+
+
 def parse_script(source: bytes) -> CeremonyScript:
     """Raises CeremonyRefused."""
     try:
-        document = msgspec.toml.decode(source, type=_Document)
+        script = msgspec.toml.decode(source, type=CeremonyScript)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CeremonyRefused(f"script: {error}") from None
-    script = CeremonyScript(
-        name=document.name,
-        title=document.title,
-        operators=document.operators,
-        authorities=document.authorities,
-        steps=document.steps,
-        sha256=hashlib.sha256(source).hexdigest(),
-    )
     _check(script)
     return script
 

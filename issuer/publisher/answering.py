@@ -15,7 +15,7 @@ from issuer.issuance.errors import OcspRefused
 from issuer.publisher.config import PublisherConfig
 from issuer.publisher.metrics import ANSWERS, ANSWERS_NEXT_UPDATE
 from issuer.publisher.ocsp import Responder, Revoked, SingleAnswer, build_answer
-from issuer.publisher.ocsp_request import CertId, HashName
+from issuer.publisher.ocsp_request import CertId
 from issuer.publisher.signer import Signer
 from issuer.registry import answers, status
 from issuer.registry.answers import Answer
@@ -23,8 +23,6 @@ from issuer.registry.database import Database
 from issuer.registry.status import Subject
 
 log = structlog.get_logger(__name__)
-
-HASH_NAMES: tuple[HashName, ...] = ("sha1", "sha256")
 
 _SWEEP_SHARE = 20
 """Looking through all certificates may take a twentieth of the time; revocations are looked for apart."""
@@ -51,7 +49,7 @@ class Answering:
         self._life = timedelta(seconds=config.answer_life)
         self._clock = clock
         self._monotonic = monotonic
-        self._cert_ids = [CertId.of(signer.issuer, 0, name) for name in HASH_NAMES]
+        self._cert_ids = CertId.both(signer.issuer)
         self._revoked_through = 0
         self._sweep_after = 0.0
 

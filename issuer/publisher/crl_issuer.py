@@ -8,6 +8,7 @@ next one passes over.
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
@@ -49,17 +50,15 @@ def why_due(
     return None
 
 
+@dataclass(eq=False, repr=False)
 class CrlIssuer:
     """Thread-safe; lives in the issuer's process."""
 
-    def __init__(
-        self, database: Database, authority: Authority, config: PublisherConfig, clock: Clock
-    ) -> None:
-        self._database = database
-        self._authority = authority
-        self._config = config
-        self._clock = clock
-        self._one_at_a_time = threading.Lock()
+    database: Database
+    authority: Authority
+    config: PublisherConfig
+    clock: Clock
+    _one_at_a_time: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def issue(self, authority: str, *, even_if_current: bool = False) -> int:
         """The number of a CRL that takes in every revocation committed before the call.
@@ -67,24 +66,24 @@ class CrlIssuer:
         Signs nothing where the present CRL does, unless an officer wants a new one. Raises
         NotFound, CaUnavailable, CrlRefused, AuthorityRefused and CrlSuperseded.
         """
-        if authority != self._authority.name:
+        if authority != self.authority.name:
             raise NotFound(f"no CRLs of {authority} are signed here")
         with self._one_at_a_time:
-            now = self._clock()
-            with self._database.read() as connection:
+            now = self.clock()
+            with self.database.read() as connection:
                 current = crls.current(connection, authority)
-                reason = why_due(current, status.last_revocation(connection, authority), now, self._config)
+                reason = why_due(current, status.last_revocation(connection, authority), now, self.config)
                 if reason is None and not even_if_current and current is not None:
                     return current.number
-                keep = timedelta(seconds=self._config.keep_expired)
+                keep = timedelta(seconds=self.config.keep_expired)
                 content = crls.content(connection, authority, now - keep)
             return self._sign(content, now, reason or "officer")
 
     def _sign(self, content: crls.CrlContent, now: datetime, reason: str) -> int:
-        name = self._authority.name
+        name = self.authority.name
         this_update = now.replace(microsecond=0)
-        next_update = this_update + timedelta(seconds=self._config.crl_life)
-        with self._database.write() as connection:
+        next_update = this_update + timedelta(seconds=self.config.crl_life)
+        with self.database.write() as connection:
             number = crls.reserve(
                 connection,
                 name,
@@ -96,7 +95,7 @@ class CrlIssuer:
         fault_point(FaultPoint.CRL_NUMBERED)
         try:
             crl = build_crl(
-                self._authority,
+                self.authority,
                 number=number,
                 this_update=this_update,
                 next_update=next_update,
@@ -105,12 +104,12 @@ class CrlIssuer:
         except HsmError as error:
             raise CaUnavailable(str(error)) from error
         fault_point(FaultPoint.CRL_SIGNED)
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             crls.publish(connection, name, number, crl)
             record(
                 connection,
                 audit_events,
-                at=self._clock(),
+                at=self.clock(),
                 actor="service",
                 action="crl-published",
                 object_id=f"{name}/{number}",

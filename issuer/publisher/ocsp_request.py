@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 
 HashName = Literal["sha1", "sha256"]
+HASH_NAMES: Final[tuple[HashName, ...]] = ("sha1", "sha256")
 ErrorStatus = Literal["malformedRequest", "internalError", "tryLater", "sigRequired", "unauthorized"]
 
 MAX_REQUESTS: Final = 32
@@ -72,6 +73,11 @@ class CertId:
             issuer_key_hash=hashlib.new(hash_name, bits).digest(),
             serial=serial,
         )
+
+    @classmethod
+    def both(cls, issuer: x509.Certificate) -> list[Self]:
+        """Of no certificate of this issuer yet: give it a serial by ``replace``."""
+        return [cls.of(issuer, 0, name) for name in HASH_NAMES]
 
     @property
     def issuer(self) -> tuple[HashName, bytes, bytes]:

@@ -15,7 +15,6 @@ from hsm.errors import HsmError
 from issuer.clock import Clock
 from issuer.errors import CaUnavailable, Overloaded
 from issuer.issuance.templates import serial_text
-from issuer.publisher.answering import HASH_NAMES
 from issuer.publisher.config import PublisherConfig
 from issuer.publisher.metrics import LIVE
 from issuer.publisher.ocsp import Revoked, SingleAnswer, Status, build_answer
@@ -67,7 +66,7 @@ class LiveResponder:
         self._clock = clock
         self._known_bucket = Bucket(config.live_rate, config.live_burst, monotonic)
         self._unknown_bucket = Bucket(config.live_rate, config.live_burst, monotonic)
-        self._issuers = {CertId.of(signer.issuer, 0, name).issuer for name in HASH_NAMES}
+        self._issuers = {one.issuer for one in CertId.both(signer.issuer)}
 
     def answer(self, der: bytes) -> bytes:
         """An OCSP answer in DER, the unsigned error answers among them.

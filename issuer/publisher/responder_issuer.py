@@ -7,6 +7,7 @@ a serial written down without a signature: it is revoked when the next request c
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
@@ -39,29 +40,19 @@ class RenewalRefused(IssuerError):
     code = "invalid-request"
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ResponderIssuer:
     """Thread-safe; lives in the issuer's process."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        authority: Authority,
-        profile: Profile,
-        key: PublicKey,
-        config: PublisherConfig,
-        clock: Clock,
-        random: RandomBytes,
-    ) -> None:
-        """``key`` is the one in the ceremony's ``ocsp.cer``."""
-        self._database = database
-        self._authority = authority
-        self._profile = profile
-        self._key = key
-        self._config = config
-        self._clock = clock
-        self._random = random
-        self._one_at_a_time = threading.Lock()
+    database: Database
+    authority: Authority
+    profile: Profile
+    key: PublicKey
+    """The one in the ceremony's ``ocsp.cer``."""
+    config: PublisherConfig
+    clock: Clock
+    random: RandomBytes
+    _one_at_a_time: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def renew(self, request: bytes) -> bytes:
         """DER of a certificate with enough life left, for a PKCS #10 request in DER.
@@ -71,7 +62,7 @@ class ResponderIssuer:
         """
         self._check(request)
         with self._one_at_a_time:
-            now = self._clock()
+            now = self.clock()
             self._revoke_unfinished(now)
             if (present := self._present(now)) is not None:
                 return present
@@ -80,45 +71,45 @@ class ResponderIssuer:
     def _check(self, request: bytes) -> None:
         try:
             parsed = x509.load_der_x509_csr(request)
-            sound = parsed.is_signature_valid and parsed.public_key() == self._key
+            sound = parsed.is_signature_valid and parsed.public_key() == self.key
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise RenewalRefused(str(error)) from None
         if not sound:
             raise RenewalRefused("not signed by the OCSP signer's key")
 
     def _present(self, now: datetime) -> bytes | None:
-        enough = now + min(timedelta(seconds=self._config.signer_renewal), self._profile.validity / 2)
-        with self._database.read() as connection:
-            for der in responders.valid(connection, self._authority.name, now):
+        enough = now + min(timedelta(seconds=self.config.signer_renewal), self.profile.validity / 2)
+        with self.database.read() as connection:
+            for der in responders.valid(connection, self.authority.name, now):
                 certificate = x509.load_der_x509_certificate(der)
-                if certificate.public_key() == self._key and certificate.not_valid_after_utc > enough:
+                if certificate.public_key() == self.key and certificate.not_valid_after_utc > enough:
                     return der
         return None
 
     def _sign(self, now: datetime) -> bytes:
-        template = self._profile.prepare(
-            issuer=self._authority.issuer, key=self._key, now=now, random=self._random
+        template = self.profile.prepare(
+            issuer=self.authority.issuer, key=self.key, now=now, random=self.random
         )
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             responders.prepare(
                 connection,
                 serial=template.serial_number,
-                authority=self._authority.name,
+                authority=self.authority.name,
                 tbs=template.tbs,
                 not_before=template.not_before,
                 not_after=template.not_after,
                 now=now,
             )
         try:
-            der = self._authority.sign(template)
+            der = self.authority.sign(template)
         except HsmError as error:
             raise CaUnavailable(str(error)) from error
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             responders.complete(connection, template.serial_number, der)
             record(
                 connection,
                 audit_events,
-                at=self._clock(),
+                at=self.clock(),
                 actor="service",
                 action="ocsp-signer-renewed",
                 object_id=template.serial_number,
@@ -128,15 +119,15 @@ class ResponderIssuer:
         return der
 
     def _revoke_unfinished(self, now: datetime) -> None:
-        with self._database.read() as connection:
-            serials = responders.unfinished(connection, self._authority.name, now - _GIVEN_UP)
+        with self.database.read() as connection:
+            serials = responders.unfinished(connection, self.authority.name, now - _GIVEN_UP)
         for serial in serials:
-            with self._database.write() as connection:
+            with self.database.write() as connection:
                 reason = X509Reason.CESSATION_OF_OPERATION
                 status.revoke(
                     connection,
                     serial=serial,
-                    authority=self._authority.name,
+                    authority=self.authority.name,
                     reason=reason,
                     entry=encode_entry(int(serial, 16), now, reason),
                     now=now,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
@@ -31,33 +32,24 @@ class IssuerDoor(Protocol):
         """DER of the certificate for a PKCS #10 request in DER."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Signer:
     """Thread-safe. The key stays the ceremony's; certificates for it come from the registry."""
 
-    def __init__(
-        self,
-        *,
-        key: PrivateKey,
-        certificate: x509.Certificate,
-        issuer: x509.Certificate,
-        authority: str,
-        database: Database,
-        config: PublisherConfig,
-        clock: Clock,
-    ) -> None:
-        """``certificate`` is the ceremony's; ``issuer`` is the CA whose certificates are answered for."""
-        self.issuer = issuer
-        self.authority = authority
-        self._key = key
-        self._first = certificate
-        self._database = database
-        self._config = config
-        self._clock = clock
-        self._present: Responder | None = None
+    key: PrivateKey
+    certificate: x509.Certificate
+    """The ceremony's."""
+    issuer: x509.Certificate
+    """The CA whose certificates are answered for."""
+    authority: str
+    database: Database
+    config: PublisherConfig
+    clock: Clock
+    _present: Responder | None = field(default=None, init=False)
 
     def responder(self) -> Responder:
         """Valid now. Raises AuthorityRefused where there is none."""
-        now = self._clock()
+        now = self.clock()
         present = self._present
         if present is None or not present.certificate.not_valid_before_utc <= now < present.not_after:
             self.refresh()
@@ -68,14 +60,14 @@ class Signer:
 
     def refresh(self) -> None:
         """Take up what another publisher, or an earlier run, had renewed."""
-        now = self._clock()
-        with self._database.read() as connection:
+        now = self.clock()
+        with self.database.read() as connection:
             ders = responders.valid(connection, self.authority, now)
-        candidates = [*(x509.load_der_x509_certificate(der) for der in ders), self._first]
+        candidates = [*(x509.load_der_x509_certificate(der) for der in ders), self.certificate]
         candidates.sort(key=lambda one: one.not_valid_after_utc, reverse=True)
         for candidate in candidates:
             try:
-                self._present = Responder.open(candidate, self._key, self.issuer, now=now)
+                self._present = Responder.open(candidate, self.key, self.issuer, now=now)
             except AuthorityRefused as error:
                 log.debug("ocsp-signer-passed-over", cause=str(error))
                 continue
@@ -86,10 +78,10 @@ class Signer:
     def renew_if_due(self, door: IssuerDoor) -> None:
         """Raises IssuerError, AuthorityRefused, and what the token raises."""
         self.refresh()
-        now, present = self._clock(), self._present
+        now, present = self.clock(), self._present
         if present is not None:
             life = present.not_after - present.certificate.not_valid_before_utc
-            margin = min(timedelta(seconds=self._config.signer_renewal), life / 2)
+            margin = min(timedelta(seconds=self.config.signer_renewal), life / 2)
             if now < present.not_after - margin:
                 return
         door.renew_responder(self._request())
@@ -98,6 +90,6 @@ class Signer:
 
     def _request(self) -> bytes:
         """PKCS #10, whose signature proves that we have the key (RFC 2986)."""
-        builder = x509.CertificateSigningRequestBuilder().subject_name(self._first.subject)
-        request = builder.sign(self._key, signature_hash(self._key.public_key()))
+        builder = x509.CertificateSigningRequestBuilder().subject_name(self.certificate.subject)
+        request = builder.sign(self.key, signature_hash(self.key.public_key()))
         return request.public_bytes(Encoding.DER)

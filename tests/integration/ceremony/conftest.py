@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from hsm.token import Token
-from issuer.ceremony.demo import demo_script
 from issuer.ceremony.record import CeremonyRecord
 from issuer.ceremony.run import run_ceremony
-from issuer.ceremony.script import parse_script
+from issuer.ceremony.script import demo_script
 from issuer.clock import system_random
 from issuer.issuance.config import PkiConfig
 from tests.fixtures.softhsm import SoftHsm
@@ -35,7 +34,7 @@ class Room:
         self, source: str | bytes | None = None, *, operators: tuple[str, ...] = ("Ada",), **changes: Any
     ) -> CeremonyRecord:
         text = demo_script() if source is None else source
-        script = parse_script(text.encode() if isinstance(text, str) else text)
+        script = text.encode() if isinstance(text, str) else text
         arguments: dict[str, Any] = {
             "tokens": self.tokens,
             "pki": PUBLIC,

@@ -11,9 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from hsm.token import Token
 from issuer.ceremony import making
-from issuer.ceremony.demo import demo_script
 from issuer.ceremony.record import Journal, verify_record, write_file
-from issuer.ceremony.script import CeremonyRefused
+from issuer.ceremony.script import CeremonyRefused, demo_script
 from issuer.issuance.authority import Authority
 from issuer.issuance.config import PkiConfig
 from issuer.issuance.crl import verify_crl

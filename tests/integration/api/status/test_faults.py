@@ -245,7 +245,7 @@ async def test_the_clock_jumps(service: Service, hours: int) -> None:  # noqa: F
         service.follow()
         assert await said(service, 1) in (REVOKED, TRY_LATER)
         assert await listed(service) in ({1}, None)
-        if service.site.signer._first.not_valid_before_utc <= service.site.clock():
+        if service.site.signer.certificate.not_valid_before_utc <= service.site.clock():
             service.publish()
             assert await said(service, 1) == REVOKED
             assert await said(service, 2) == GOOD

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from issuer.ceremony.demo import demo_script
-from issuer.ceremony.script import CaStep, CeremonyRefused, CrlStep, ResponderStep, parse_script
+from issuer.ceremony.script import CaStep, CeremonyRefused, CrlStep, ResponderStep, demo_script, parse_script
 
 DEMO = demo_script().decode()
 
