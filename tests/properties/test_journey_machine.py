@@ -361,6 +361,15 @@ class JourneyMachine(RuleBasedStateMachine):
                 self._do(holder, "deactivate")
 
     @rule(who=people)
+    def the_issuer_dies_over_a_store(self, who: int) -> None:
+        """By chance alone it would hardly ever restart while a store is being made."""
+        self.go_the_straight_way(who, GENERATING)
+        holder, seen = self._look(who)
+        self.the_issuer_restarts()
+        if seen.state is GENERATING and seen.store is not None:
+            assert self._state(holder) is FAILED
+
+    @rule(who=people)
     def deactivate(self, who: int) -> None:
         holder, _ = self._look(who)
         (newest, *_) = [*self.world.held_stores.all_of(self._person(holder)), None]
@@ -590,5 +599,5 @@ def test_people_clocks_and_faults_in_any_order(world: World) -> None:
 
 @pytest.mark.slow
 def test_people_clocks_and_faults_in_any_order_at_length(world: World) -> None:
-    reached = run(world, examples=60, steps=40)
+    reached = run(world, examples=100, steps=40)
     assert set(reached) >= REACHED
