@@ -26,10 +26,9 @@ from tests.integration.relying.judging import listed, plant
 from tests.integration.relying.test_apache import apache
 from tests.integration.relying.test_haproxy import haproxy
 from tests.integration.relying.test_java import classes, java
-from tests.integration.relying.test_nginx import nginx
 from tests.integration.relying.test_stunnel import stunnel
 
-__all__ = ["apache", "classes", "haproxy", "java", "nginx", "stunnel"]
+__all__ = ["apache", "classes", "haproxy", "java", "stunnel"]
 
 SITUATIONS = ("good", "deactivated", "source down", "stale", "wrong signer")
 Source = Literal["ocsp", "crl", "either", "file"]
