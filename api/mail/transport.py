@@ -29,8 +29,6 @@ class MailConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     username: str | None = None
     password_file: str | None = None
     timeout: float = 10.0
-    local_hostname: str | None = None
-    """What we say in EHLO; the sender's domain where not set."""
     poll: float = 1.0
     """How often the mailer looks into the outbox, in seconds."""
 
@@ -85,7 +83,7 @@ class Transport:
 
     def _connect(self) -> smtplib.SMTP:
         config = self._config
-        hostname = config.local_hostname or self.sender.domain
+        hostname = self.sender.domain  # What we say in EHLO.
         server: smtplib.SMTP
         if config.security == "tls":
             server = smtplib.SMTP_SSL(

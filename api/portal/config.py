@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,8 +18,7 @@ class PortalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     discovery_url: str
     client_secret_file: str | None = None
-    """None: a public client, held by PKCE alone."""
-    client_auth: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"
+    """For client_secret_basic, which every provider knows (RFC 6749 2.3.1). None: held by PKCE alone."""
     ca_file: str | None = None
     scope: str = "openid profile"
     session_idle: int = 1800

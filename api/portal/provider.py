@@ -120,11 +120,8 @@ class Provider:
         more = {"client_id": self._identity.audience}
         if self._secret is not None:
             secret = self._secret.reveal().decode()
-            if self._config.client_auth == "client_secret_basic":
-                # RFC 6749 2.3.1: both are form-encoded before they are joined.
-                auth, more = httpx.BasicAuth(quote(self._identity.audience, ""), quote(secret, "")), {}
-            else:
-                more["client_secret"] = secret
+            # RFC 6749 2.3.1: both are form-encoded before they are joined.
+            auth, more = httpx.BasicAuth(quote(self._identity.audience, ""), quote(secret, "")), {}
         try:
             token = self._client().fetch_token(
                 metadata.token_endpoint,

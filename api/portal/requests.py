@@ -12,6 +12,7 @@ from api.journey.records import JourneyRequest
 from api.journey.tokens import DELIVERY_TOKEN_BYTES, format_delivery_token
 from api.lanes import ISSUING, MAILING, READING
 from api.portal.visit import Answer, Here, Visit, go
+from api.web.delivery import keystore_file
 from policies.errors import CodeMalformed
 from policies.lifecycle import BEFORE_GENERATION, RequestState
 
@@ -129,12 +130,9 @@ def password(visit: Here, request_id: FromPath[str]) -> Answer:
 @get("/requests/{request_id:str}/keystore")
 @ISSUING.handler
 def keystore(visit: Here, request_id: FromPath[str]) -> Response[bytes]:
-    person = visit.person
-    return Response(
-        content=visit.cases.journey.fetch(person, request_id, "keystore", visit.delivery_token),
-        media_type="application/x-pkcs12",
-        headers={"Content-Disposition": f'attachment; filename="myCert-{person.ehealth_id}.p12"'},
-    )
+    journey = visit.cases.journey
+    content = journey.fetch(visit.person, request_id, "keystore", visit.delivery_token)
+    return keystore_file(visit.person, content)
 
 
 @post("/requests/{request_id:str}/completion", status_code=303)

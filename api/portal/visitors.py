@@ -67,11 +67,11 @@ class Visitors:
         language, place = self.language(request), self._place(request)
         value = self._cookies.read(request, "session")
         cookie = parse_cookie(value)
-        session = None if cookie is None else self._sessions.find(cookie)
-        if cookie is None or session is None:
+        assertion = None if cookie is None else self._sessions.find(cookie)
+        if cookie is None or assertion is None:
             return Visitor(language=language, place=place, expired=bool(value))
         try:
-            identity = self._verifier.verify(session.assertion)
+            identity = self._verifier.verify(assertion)
         except ProviderKeysUnavailable:
             raise
         except AssertionRefused:
@@ -80,7 +80,7 @@ class Visitors:
         return Visitor(
             language=language,
             place=place,
-            person=Person(identity=identity, assertion=session.assertion),
+            person=Person(identity=identity, assertion=assertion),
             support=self._verifier.is_support(identity),
             form_token=form_token(cookie),
         )

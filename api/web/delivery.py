@@ -8,6 +8,7 @@ from litestar import Response, get, post
 from litestar.params import JSONBody
 from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED
 
+from api.journey.steps import Person
 from api.journey.tokens import base64url, format_delivery_token
 from api.lanes import ISSUING
 from api.web.openapi import FRESH, GATES, STEP, may
@@ -73,6 +74,10 @@ def keystore(
     content = cases.journey.fetch(person, request_id, "keystore", delivery_token, delivery_key)
     if delivery_key is not None:
         return Response(content=content, media_type="application/octet-stream")
+    return keystore_file(person, content)
+
+
+def keystore_file(person: Person, content: bytes) -> Response[bytes]:
     return Response(
         content=content,
         media_type=PKCS12,
