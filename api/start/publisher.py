@@ -47,11 +47,9 @@ def main(settings: Settings) -> None:
         clock=system_clock,
     )
     door = PublicationClient(str(layout.socket("issuer-publisher")))
-    publisher = Publisher(
-        database=database, signer=signer, door=door, config=settings.publisher, clock=system_clock
-    )
+    publisher = Publisher(signer, door)
     app = build_publisher_app(
-        responder=LiveResponder(database, signer, settings.publisher, system_clock),
+        responder=LiveResponder(signer),
         publisher=publisher,
         checks={"registry-database": reads(database), "token": lambda: token.probe("ocsp")},
         shown={"walls": standing.as_dict()},

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
 from api.status.config import StatusConfig
-from api.status.documents import CERTIFICATE, Document, read_certificates
+from api.status.documents import CERTIFICATE, MAX_AGE_FINAL, Document, read_certificates
 from api.status.follower import AUTHORITY, Follower
 from api.status.http import (
     ALLOW_READING,
@@ -72,16 +72,14 @@ class StatusApp:
         self._follower = Follower(kept=self._index, config=config, database=database, pki=pki, clock=clock)
         self._live = Live(str(publisher_socket), config)
         self.shortcut = Shortcut(self._index, clock)
-        self._ocsp = Ocsp(
-            config=config, index=self._index, live=self._live, issuer=certificates[AUTHORITY], clock=clock
-        )
+        self._ocsp = Ocsp(index=self._index, live=self._live, issuer=certificates[AUTHORITY], clock=clock)
         self._certificates = {
             f"/pki/ca/{name}.cer": Document(
                 certificate.public_bytes(Encoding.DER),
                 content_type=CERTIFICATE,
                 this_update=certificate.not_valid_before_utc,
                 next_update=None,
-                max_age=config.max_age_final,
+                max_age=MAX_AGE_FINAL,
             )
             for name, certificate in certificates.items()
         }

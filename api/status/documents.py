@@ -15,6 +15,9 @@ OCSP = b"application/ocsp-response"
 CRL = b"application/pkix-crl"
 CERTIFICATE = b"application/pkix-cert"
 
+MAX_AGE_FINAL = 3_600
+"""Seconds for caches to keep what does not change before its nextUpdate: revoked answers, CA certificates."""
+
 _EARLY = 300.0
 """Seconds: another machine's clock may be ahead of ours by that much."""
 _MARGIN = 2.0

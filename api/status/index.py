@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from api.status.config import StatusConfig
-from api.status.documents import OCSP, Document
+from api.status.documents import MAX_AGE_FINAL, OCSP, Document
 from issuer.publisher.ocsp_request import HASH_NAMES, CertId, HashName
 from issuer.registry.answers import Answer
+
+REMEMBERED_REQUESTS = 65_536
+"""Requests whose very octets are known, so that they need not be read again."""
 
 
 class Slot:
@@ -44,7 +47,7 @@ class Index:
         return self._requests.get(octets)
 
     def remember_request(self, octets: bytes, slot: Slot) -> None:
-        if len(self._requests) >= self._config.remembered_requests:
+        if len(self._requests) >= REMEMBERED_REQUESTS:
             self._requests.clear()
         self._requests[octets] = slot
 
@@ -85,7 +88,7 @@ class Index:
             content_type=OCSP,
             this_update=answer.this_update,
             next_update=answer.next_update,
-            max_age=self._config.max_age_final if revoked else self._config.max_age,
+            max_age=MAX_AGE_FINAL if revoked else self._config.max_age,
             final=revoked,
         )
 

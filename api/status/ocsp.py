@@ -10,7 +10,6 @@ from urllib.parse import unquote_to_bytes
 from cryptography import x509
 from prometheus_client import Counter
 
-from api.status.config import StatusConfig
 from api.status.documents import OCSP, Document, Headers
 from api.status.http import (
     ALLOW_POST,
@@ -32,6 +31,10 @@ from issuer.publisher.ocsp_request import ERROR_ANSWERS, CertId, ErrorStatus, Oc
 POST_PATHS: Final = ("/pki/ocsp", "/pki/ocsp/")
 _GET: Final = b"/pki/ocsp/"
 _LONGEST_REMEMBERED: Final = 512
+_LARGEST_REQUEST: Final = 8_192
+"""Octets; a larger one is malformed."""
+_LARGEST_BODY: Final = 65_536
+"""Octets that are read at all; more is answered with 413."""
 
 _OUTCOMES = Counter("mycert_status_ocsp_answers", "OCSP answers, by where they come from.", ["outcome"])
 AHEAD, _LIVE, _FALLBACK = (_OUTCOMES.labels(name) for name in ("ahead", "live", "ahead-instead-of-live"))
@@ -40,10 +43,7 @@ AHEAD, _LIVE, _FALLBACK = (_OUTCOMES.labels(name) for name in ("ahead", "live", 
 class Ocsp:
     """An ASGI application for every path that begins with ``/pki/ocsp``."""
 
-    def __init__(
-        self, *, config: StatusConfig, index: Index, live: Live, issuer: x509.Certificate, clock: Clock
-    ) -> None:
-        self._config = config
+    def __init__(self, *, index: Index, live: Live, issuer: x509.Certificate, clock: Clock) -> None:
         self._index = index
         self._live = live
         self._clock = clock
@@ -52,7 +52,7 @@ class Ocsp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]
         if method == "POST" and path in POST_PATHS:
-            key = await read_body(receive, self._config.largest_body)
+            key = await read_body(receive, _LARGEST_BODY)
             if key is None:
                 await refuse(send, "too-large", (b"connection", b"close"))
                 return
@@ -86,7 +86,7 @@ class Ocsp:
         """``key`` is a request in DER, or the path that holds it in base64; bytes come without caching."""
         try:
             der = self._decode(key) if key.startswith(_GET) else key
-            if not 0 < len(der) <= self._config.largest_request:
+            if not 0 < len(der) <= _LARGEST_REQUEST:
                 raise OcspError("malformedRequest", "empty, or too large")
             request = parse_request(der)
             if any(cert_id.issuer not in self._issuers for cert_id in request.cert_ids):
@@ -117,11 +117,12 @@ class Ocsp:
         document = slot.document if slot is not None else None
         return document if document is not None and document.fresh(now) else None
 
-    def _decode(self, raw_path: bytes) -> bytes:
+    @staticmethod
+    def _decode(raw_path: bytes) -> bytes:
         """base64 as it comes through proxies: percent-encoded or not, padding or not, '+' as a blank."""
         text = unquote_to_bytes(raw_path.partition(b"?")[0][len(_GET) :])
         text = text.replace(b" ", b"+").replace(b"-", b"+").replace(b"_", b"/").rstrip(b"=")
-        if len(text) > self._config.largest_request * 4 // 3 + 4:
+        if len(text) > _LARGEST_REQUEST * 4 // 3 + 4:
             raise OcspError("malformedRequest", "too large")
         try:
             return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)

@@ -9,17 +9,14 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from issuer.clock import Clock
 from issuer.faults import FaultPoint, fault_point
 from issuer.issuance.errors import OcspRefused
-from issuer.publisher.config import PublisherConfig
 from issuer.publisher.metrics import ANSWERS, ANSWERS_NEXT_UPDATE
 from issuer.publisher.ocsp import Responder, Revoked, SingleAnswer, build_answer
 from issuer.publisher.ocsp_request import CertId
 from issuer.publisher.signer import Signer
 from issuer.registry import answers, status
 from issuer.registry.answers import Answer
-from issuer.registry.database import Database
 from issuer.registry.status import Subject
 
 log = structlog.get_logger(__name__)
@@ -34,20 +31,11 @@ _KEPT_AFTER_END = timedelta(days=1)
 class Answering:
     """One thread's; ``round()`` again and again."""
 
-    def __init__(
-        self,
-        database: Database,
-        signer: Signer,
-        config: PublisherConfig,
-        clock: Clock,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._database = database
-        self._signer = signer
+    def __init__(self, signer: Signer, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._signer, self._database, self._clock = signer, signer.database, signer.clock
         self._authority = signer.authority
-        self._batch = config.answer_batch
-        self._life = timedelta(seconds=config.answer_life)
-        self._clock = clock
+        self._batch = signer.config.answer_batch
+        self._life = timedelta(seconds=signer.config.answer_life)
         self._monotonic = monotonic
         self._cert_ids = CertId.both(signer.issuer)
         self._revoked_through = 0

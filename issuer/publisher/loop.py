@@ -37,7 +37,6 @@ from issuer.publisher.reconcile import compare
 from issuer.publisher.signer import IssuerDoor, Signer
 from issuer.registry import crls, status
 from issuer.registry.changes import Changes
-from issuer.registry.database import Database
 
 log = structlog.get_logger(__name__)
 
@@ -54,23 +53,13 @@ class Differs(IssuerError):
 class Publisher:
     """``run`` until it is told to stop. Several may run: one leads, the others stand by."""
 
-    def __init__(
-        self,
-        *,
-        database: Database,
-        signer: Signer,
-        door: IssuerDoor,
-        config: PublisherConfig,
-        clock: Clock,
-    ) -> None:
-        self._database = database
-        self._signer = signer
-        self._door = door
-        self._config = config
-        self._clock = clock
+    def __init__(self, signer: Signer, door: IssuerDoor) -> None:
+        self._signer, self._door = signer, door
+        self._database, self._config, self._clock = signer.database, signer.config, signer.clock
+        config, clock = signer.config, signer.clock
         self._leading = threading.Event()
         self._stop = threading.Event()
-        self.answering = Answering(database, signer, config, clock)
+        self.answering = Answering(signer)
         self._tasks = [
             _Task("answers", lambda: self.answering.round(self._idle), config, clock),
             _Task("crl", self.publish_crl, config, clock),

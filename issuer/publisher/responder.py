@@ -12,16 +12,13 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from hsm.errors import HsmError
-from issuer.clock import Clock
 from issuer.errors import CaUnavailable, Overloaded
 from issuer.issuance.templates import serial_text
-from issuer.publisher.config import PublisherConfig
 from issuer.publisher.metrics import LIVE
 from issuer.publisher.ocsp import Revoked, SingleAnswer, Status, build_answer
 from issuer.publisher.ocsp_request import CertId, OcspError, parse_request
 from issuer.publisher.signer import Signer
 from issuer.registry import status
-from issuer.registry.database import Database
 
 _UNKNOWN_LIFE = timedelta(minutes=5)
 """A serial that is unknown now may be issued in a moment."""
@@ -51,19 +48,11 @@ class Bucket:
 class LiveResponder:
     """Thread-safe; lives in the publisher's process."""
 
-    def __init__(
-        self,
-        database: Database,
-        signer: Signer,
-        config: PublisherConfig,
-        clock: Clock,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._database = database
-        self._signer = signer
+    def __init__(self, signer: Signer, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._signer, self._database, self._clock = signer, signer.database, signer.clock
+        config = signer.config
         self._unknown = config.unknown
         self._life = timedelta(seconds=config.answer_life)
-        self._clock = clock
         self._known_bucket = Bucket(config.live_rate, config.live_burst, monotonic)
         self._unknown_bucket = Bucket(config.live_rate, config.live_burst, monotonic)
         self._issuers = {one.issuer for one in CertId.both(signer.issuer)}

@@ -136,7 +136,7 @@ def _look_up(issuer: x509.Certificate, count: int) -> float:
                 )
             )
     index.followed()
-    ocsp = Ocsp(config=config, index=index, live=None, issuer=issuer, clock=system_clock)  # type: ignore[arg-type]
+    ocsp = Ocsp(index=index, live=None, issuer=issuer, clock=system_clock)  # type: ignore[arg-type]
     cert_id = CertId.of(issuer, 0, "sha1")
     step = max(1, count // 1_000)
     requests = [

@@ -86,9 +86,7 @@ class Publication(RuleBasedStateMachine):
     @rule()
     def restart_publisher(self) -> None:
         self.site = build_site(self.database, pki(), self.clock, self.config)
-        self.responder = LiveResponder(
-            self.database, self.site.signer, self.config, self.clock, self.clock.monotonic
-        )
+        self.responder = LiveResponder(self.site.signer, self.clock.monotonic)
 
     @rule()
     def restart_status(self) -> None:

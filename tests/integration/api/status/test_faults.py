@@ -61,9 +61,7 @@ async def listed(service: Service) -> set[int] | None:  # noqa: F811
 
 
 def publisher_of(site: Site) -> Publisher:
-    return Publisher(
-        database=site.database, signer=site.signer, door=site.door, config=site.config, clock=site.clock
-    )
+    return Publisher(site.signer, site.door)
 
 
 def token_gone(patched: pytest.MonkeyPatch) -> None:
@@ -103,9 +101,7 @@ async def test_the_alarm_comes_with_the_first_failure(
     known(service, 1)
     site = service.site
     publisher = publisher_of(site)
-    app = build_publisher_app(
-        responder=LiveResponder(site.database, site.signer, site.config, site.clock), publisher=publisher
-    )
+    app = build_publisher_app(responder=LiveResponder(site.signer), publisher=publisher)
     with running(publisher), TestClient(app) as client:
         with monkeypatch.context() as patched:
             token_gone(patched)

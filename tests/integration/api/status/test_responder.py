@@ -21,6 +21,7 @@ from cryptography.x509 import ocsp
 from api.status.app import StatusApp
 from api.status.config import StatusConfig
 from api.status.follower import RegistryWentBack
+from api.status.index import REMEMBERED_REQUESTS
 from api.status.live import Live
 from issuer.errors import IssuerError
 from issuer.issuance.crl import build_crl
@@ -102,9 +103,7 @@ def service(make_site: MakeSite, open_registry: OpenRegistry, tmp_path: Path) ->
         monotonic=site.clock.monotonic,
         shown={"walls": "none"},
     )
-    live = DirectLive(
-        LiveResponder(site.database, site.signer, site.config, site.clock, site.clock.monotonic)
-    )
+    live = DirectLive(LiveResponder(site.signer, site.clock.monotonic))
     app._live = app._ocsp._live = live  # type: ignore[assignment]
     http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://status")  # type: ignore[arg-type]
     return Service(site=site, app=app, live=live, http=http, pki_folder=tmp_path / "pki")
@@ -462,9 +461,9 @@ async def test_a_flood_of_requests_forgets_but_does_not_grow(service: Service) -
     await service.ask(der)
     slot = index.known_request(der)
     assert slot is not None
-    for number in range(StatusConfig().remembered_requests + 10):
+    for number in range(REMEMBERED_REQUESTS + 10):
         index.remember_request(str(number).encode(), slot)
-    assert len(index._requests) <= StatusConfig().remembered_requests
+    assert len(index._requests) <= REMEMBERED_REQUESTS
     assert (await service.ask(der)).certificate_status is ocsp.OCSPCertStatus.GOOD
 
 

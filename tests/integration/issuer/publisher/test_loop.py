@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -30,13 +31,7 @@ YEAR = timedelta(days=365)
 
 @contextmanager
 def running(site: Site, database: Database | None = None) -> Iterator[Publisher]:
-    publisher = Publisher(
-        database=database or site.database,
-        signer=site.signer,
-        door=site.door,
-        config=site.config,
-        clock=site.clock,
-    )
+    publisher = Publisher(replace(site.signer, database=database or site.database), site.door)
     stop = threading.Event()
     thread = threading.Thread(target=publisher.run, args=(stop,))
     thread.start()

@@ -63,7 +63,7 @@ def request_for(
 
 @pytest.fixture
 def live(site: Site) -> LiveResponder:
-    return LiveResponder(site.database, site.signer, site.config, site.clock, site.clock.monotonic)
+    return LiveResponder(site.signer, site.clock.monotonic)
 
 
 def test_answers_for_both_hashes_say_what_the_registry_says(site: Site) -> None:
@@ -209,7 +209,7 @@ def test_no_certificate_has_a_serial_below_one(site: Site, live: LiveResponder) 
 
 def test_unknown_may_be_unauthorized(make_site: MakeSite, registry: Database) -> None:
     site = make_site(registry, unknown="unauthorized")
-    live = LiveResponder(registry, site.signer, site.config, site.clock, site.clock.monotonic)
+    live = LiveResponder(site.signer, site.clock.monotonic)
     assert live.answer(request_for(site, 77)) == ERROR_ANSWERS["unauthorized"]
 
 
@@ -224,7 +224,7 @@ def test_foreign_expired_and_malformed_requests(site: Site, live: LiveResponder)
 
 def test_a_flood_of_unknown_serials_leaves_known_ones_alone(make_site: MakeSite, registry: Database) -> None:
     site = make_site(registry, live_rate=1.0, live_burst=2)
-    live = LiveResponder(registry, site.signer, site.config, site.clock, site.clock.monotonic)
+    live = LiveResponder(site.signer, site.clock.monotonic)
     record_certificate(registry, 1, site.clock(), life=YEAR)
     for _ in range(2):
         live.answer(request_for(site, 77))

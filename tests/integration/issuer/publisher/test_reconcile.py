@@ -156,13 +156,7 @@ def test_what_is_on_its_way_is_no_difference(published: Site) -> None:
 
 def test_the_publisher_raises_the_alarm_while_there_is_time(published: Site) -> None:
     """Nothing is renewed, for whatever cause: told days before the CRL ends, hours before the answers do."""
-    publisher = Publisher(
-        database=published.database,
-        signer=published.signer,
-        door=published.door,
-        config=published.config,
-        clock=published.clock,
-    )
+    publisher = Publisher(published.signer, published.door)
     publisher.reconcile()
     published.clock.pass_(hours=9.1)
     with pytest.raises(Differs):

@@ -13,7 +13,6 @@ from sqlalchemy.exc import ProgrammingError
 from api.status.config import StatusConfig
 from api.status.follower import Follower
 from api.status.index import Index
-from issuer.publisher.answering import Answering
 from issuer.publisher.config import PublisherConfig
 from issuer.publisher.crl_issuer import CrlIssuer
 from issuer.registry import grants
@@ -66,7 +65,7 @@ def test_each_role_can_do_its_part(open_as: OpenAs, clock: HandClock, tmp_path: 
         pki=tmp_path,
     )
     record_certificate(issuer, 1, clock(), life=timedelta(days=1))
-    Answering(publisher, site.signer, site.config, clock, clock.monotonic).round()
+    site.answering.round()
     follower.look()
     assert len(index) == 1
     revoke(issuer, 1, clock())
