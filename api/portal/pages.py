@@ -70,7 +70,7 @@ class Pages:
         environment.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]
         environment.filters.update(
             date=lambda moment: format_date(_local(moment), "long", locale=str(language)),
-            moment=lambda moment: format_datetime(_local(moment), "long", locale=str(language)),
+            moment=lambda moment: format_datetime(_local(moment), "medium", locale=str(language)),
             iso=lambda moment: moment.isoformat(timespec="seconds"),
             clock=lambda moment: format_time(_local(moment), "short", locale=str(language)),
             groups=_groups,
