@@ -14,7 +14,6 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -30,38 +29,17 @@ LUXEMBOURG = ZoneInfo("Europe/Luxembourg")
 _LETTERS_ONLY = str.maketrans("0123456789", "ghijklmnop")
 
 
-class _Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of all events together: each letter takes what it names, and is not written where that is missing."""
+
     serial_number: str
     sha256_fingerprint: str
-
-
-class Issued(_Store, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    not_before: datetime
-    not_after: datetime
-
-
-class Deactivated(_Store, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    ended_at: datetime
-    reason: str
-    ended_by: str
-
-
-class Expiring(_Store, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    not_after: datetime
-    days: int
-
-
-class Expired(_Store, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    not_after: datetime
-
-
-NOTICES: Mapping[str, type[_Store]] = {
-    "issued": Issued,
-    "deactivated": Deactivated,
-    "expiring": Expiring,
-    "expired": Expired,
-    "address-changed": Issued,
-}
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    ended_at: datetime | None = None
+    reason: str | None = None
+    ended_by: str | None = None
+    days: int | None = None
 
 
 def code_message(
@@ -83,7 +61,7 @@ def code_message(
 def notice_message(entry: OutboxEntry, sender: Address) -> EmailMessage:
     """Raises NoticeUnwritable."""
     try:
-        parameters = msgspec.convert(dict(entry.parameters), NOTICES[entry.event], strict=False)
+        parameters = msgspec.convert(dict(entry.parameters), _Parameters, strict=False)
         return _write(
             entry.event,
             _spell(parameters, catalogue(entry.language)),
@@ -132,13 +110,14 @@ def _digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:40].translate(_LETTERS_ONLY)
 
 
-def _spell(parameters: _Store, texts: Catalogue) -> dict[str, str]:
+def _spell(parameters: _Parameters, texts: Catalogue) -> dict[str, str]:
     """For people: moments on Luxembourg's clocks, reasons and actors in words."""
-    words: dict[str, Any] = msgspec.structs.asdict(parameters)
+    words = {name: value for name, value in msgspec.structs.asdict(parameters).items() if value is not None}
     for name, value in words.items():
         if isinstance(value, datetime):
             words[name] = value.astimezone(LUXEMBOURG).strftime(texts.moment)
-    if isinstance(parameters, Deactivated):
+    if parameters.reason is not None:
         words["reason"] = texts.reasons[parameters.reason]
+    if parameters.ended_by is not None:
         words["ended_by"] = texts.actors[parameters.ended_by]
     return {name: str(value) for name, value in words.items()}

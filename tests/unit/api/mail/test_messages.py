@@ -14,7 +14,7 @@ import pytest
 
 from api.mail.address import parse_address
 from api.mail.errors import NoticeUnwritable
-from api.mail.messages import NOTICES, code_message, notice_message
+from api.mail.messages import code_message, notice_message
 from api.mail.texts import catalogue, catalogues
 from issuer.registry.outbox import OutboxEntry
 from policies.errors import CodeMalformed
@@ -85,7 +85,7 @@ def test_the_languages() -> None:
 @pytest.mark.parametrize("language", sorted(catalogues()))
 def test_every_catalogue_is_complete_and_writes_the_same_facts(language: str) -> None:
     texts, french = catalogues()[language], catalogues()["fr"]
-    assert set(texts.letters) == {"code", *NOTICES}
+    assert set(texts.letters) == {"code", *PARAMETERS}
     assert set(texts.reasons) == {*DeactivationReason, *RevocationReason}
     assert set(texts.actors) == {"holder", "service", "officer"}
     for name, letter in texts.letters.items():
@@ -134,7 +134,7 @@ def test_a_duplicate_is_the_same_message_and_another_sending_is_not() -> None:
 
 
 @pytest.mark.parametrize("language", sorted(catalogues()))
-@pytest.mark.parametrize("event", sorted(NOTICES))
+@pytest.mark.parametrize("event", sorted(PARAMETERS))
 def test_every_notice_tells_its_facts(event: str, language: str) -> None:
     message = reread(notice_message(entry(event, language), SENDER))
     body = part(message)
@@ -169,6 +169,7 @@ def test_moments_are_luxembourgs_and_reasons_are_words() -> None:
         entry("issued", password="s3cret"),
         entry("issued", not_after="soon"),
         entry("expired", not_after=""),
+        replace(entry("issued"), event="deactivated"),
         entry("deactivated", reason="unknown"),
         entry("deactivated", ended_by="mallory"),
         replace(entry("issued"), address="nobody"),
