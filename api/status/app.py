@@ -7,7 +7,6 @@ was not followed for too long, becomes ``tryLater``, and a CRL 503.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
+from api.health import asked_on_this_machine
 from api.status.config import StatusConfig
 from api.status.documents import CERTIFICATE, MAX_AGE_FINAL, Document, read_certificates
 from api.status.follower import AUTHORITY, Follower
@@ -38,6 +38,7 @@ from api.status.shortcut import Shortcut
 from issuer.clock import Clock
 from issuer.registry.database import Database
 
+_HEALTH = ("/health/live", "/health/ready")
 _JSON = b"application/json"
 _SOON = 5.0
 """Seconds in which a revocation is told at the latest; a second is what is promised (R21)."""
@@ -84,7 +85,6 @@ class StatusApp:
             for name, certificate in certificates.items()
         }
         self._crl_names = {f"/pki/crl/{name}.crl": name for name in certificates}
-        self._metrics_from = [ipaddress.ip_network(network) for network in config.metrics_from]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -128,7 +128,8 @@ class StatusApp:
 
     async def _own(self, scope: Scope, send: Send) -> None:
         path = scope["path"]
-        if path not in ("/health/live", "/health/ready", "/metrics") or not self._shows(path, scope):
+        shown = path in _HEALTH or (path == "/metrics" and asked_on_this_machine(scope))
+        if not shown:
             await refuse(send, "not-found")
         elif scope["method"] not in READING:
             await refuse(send, "method-not-allowed", ALLOW_READING)
@@ -146,14 +147,6 @@ class StatusApp:
                 self._live.reachable
             ]
             await send_uncached(send, 200 if ready else 503, _JSON, msgspec.json.encode(body))
-
-    def _shows(self, path: str, scope: Scope) -> bool:
-        """/metrics is for the inside; a Unix socket has no client address."""
-        client = scope.get("client")
-        if path != "/metrics" or client is None:
-            return True
-        address = ipaddress.ip_address(client[0])
-        return any(address in network for network in self._metrics_from)
 
     def checks(self) -> dict[str, str]:
         now = self._clock().timestamp()

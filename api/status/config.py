@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 import msgspec
 
 
@@ -18,11 +16,7 @@ class StatusConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     live_timeout: float = 2.0
     live_requests: int = 64
     """Requests that wait for the publisher at the same time; more get what was signed ahead."""
-    metrics_from: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
-    """Networks that may read /metrics."""
 
     def __post_init__(self) -> None:
         if self.max_age < 0 or min(self.max_lag, self.live_timeout, self.live_requests) <= 0:
             raise ValueError("status: times and numbers are positive")
-        for network in self.metrics_from:
-            ipaddress.ip_network(network)

@@ -92,17 +92,19 @@ class Publisher:
 
     def _follow(self, leadership: Leadership, changes: Changes, stop: threading.Event) -> None:
         try:
-            if leadership.hold() != self._leading.is_set():
-                log.info("publisher-leads" if not self._leading.is_set() else "publisher-stands-by")
-                (self._leading.clear if self._leading.is_set() else self._leading.set)()
-                LEADING.set(self._leading.is_set())
+            self._lead(leadership.hold())
             self._wake()
             changes.wait(_TICK)
         except Exception as error:  # noqa: BLE001 - whatever the drivers raise, the loop must live on
-            self._leading.clear()
-            LEADING.set(0)
+            self._lead(False)
             log.warning("registry-not-followed", cause=f"{type(error).__name__}: {error}")
             stop.wait(self._config.retry_longest)
+
+    def _lead(self, leads: bool) -> None:
+        if leads != self._leading.is_set():
+            log.info("publisher-leads" if leads else "publisher-stands-by")
+            (self._leading.set if leads else self._leading.clear)()
+            LEADING.set(leads)
 
     def _wake(self) -> None:
         for task in self._tasks:

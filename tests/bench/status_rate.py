@@ -59,6 +59,7 @@ def run(folder: Path) -> None:
             f"nginx, {size} bytes": ("nginx", f"http://127.0.0.1:{ports['nginx']}/answer", None),
             "GET": ("mycert", f"http://127.0.0.1:{ports['mycert']}", scripts["get"]),
             "POST": ("mycert", f"http://127.0.0.1:{ports['mycert']}", scripts["post"]),
+            "GET, over ASGI": ("mycert", f"http://127.0.0.1:{ports['mycert']}", scripts["long"]),
             "cfssl ocspserve, POST": ("cfssl", f"http://127.0.0.1:{ports['cfssl']}", scripts["cfssl"]),
         }
         found: dict[str, list[Rate]] = {name: [] for name in contenders}
@@ -94,6 +95,8 @@ def _prepare(folder: Path) -> tuple[dict[str, Path], int]:
     gets = [f"GET /pki/ocsp/{quote(base64.b64encode(der).decode(), safe='')} HTTP/1.1" for der in ders]
     return {
         "get": _script(folder / "get.lua", [(line, b"") for line in gets]),
+        # A field that the short way does not know.
+        "long": _script(folder / "long.lua", [(f"{line}\r\nX-Other: 1", b"") for line in gets]),
         "post": _script(folder / "post.lua", [("POST /pki/ocsp HTTP/1.1", der) for der in ders]),
         "cfssl": _script(folder / "cfssl.lua", [("POST / HTTP/1.1", der) for der in ders]),
     }, len(signed[0])

@@ -61,7 +61,7 @@ def test_answers(status: Status, hash_name: HashName, nonce: bytes | None, count
     read = ocsp.load_der_ocsp_response(der)
     signer = responder()
     assert read.response_status is ocsp.OCSPResponseStatus.SUCCESSFUL
-    assert verifies(signer.public_key, read.signature, read.tbs_response_bytes)
+    assert verifies(signer.certificate.public_key(), read.signature, read.tbs_response_bytes)
     assert read.responder_key_hash == signer.key_hash
     assert read.responder_name is None
     assert read.certificates == [signer.certificate]
@@ -89,7 +89,7 @@ def test_answers(status: Status, hash_name: HashName, nonce: bytes | None, count
 def test_signers_of_other_key_types(key_type: KeyType, count: int) -> None:
     der = answer(*good(count), responder=responder(key_type))
     read = ocsp.load_der_ocsp_response(der)
-    assert verifies(responder(key_type).public_key, read.signature, read.tbs_response_bytes)
+    assert verifies(responder(key_type).certificate.public_key(), read.signature, read.tbs_response_bytes)
 
 
 @pytest.mark.parametrize("hash_name", ["sha1", "sha256"])
@@ -124,7 +124,7 @@ def test_answers_may_last_as_long_as_their_signer() -> None:
 
 class _Stale(ec.EllipticCurvePrivateKey):
     def public_key(self) -> ec.EllipticCurvePublicKey:
-        return cast("ec.EllipticCurvePublicKey", responder().public_key)
+        return cast("ec.EllipticCurvePublicKey", responder().certificate.public_key())
 
     def sign(self, data: Any, signature_algorithm: Any) -> bytes:
         return cast("ec.EllipticCurvePrivateKey", private_key("p-256", 99)).sign(data, signature_algorithm)
@@ -145,6 +145,26 @@ def test_a_signature_of_another_key_never_leaves(count: int) -> None:
     )
     with pytest.raises(OcspRefused, match="does not verify"):
         answer(*good(count), responder=stale)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("_HASHES", dict.fromkeys(("sha1", "sha256"), bytes.fromhex("300d06096086480165030402020500"))),
+        ("REASON_CODES", {X509Reason.KEY_COMPROMISE: 9}),
+        ("IMPLICIT", 0x82),
+        ("_NONCE", bytes.fromhex("06092b0601050507300109")),
+        ("_time", lambda _: bytes.fromhex("180f32303230303130313030303030305a")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_reads_as_something_else_never_leaves(
+    monkeypatch: pytest.MonkeyPatch, name: str, wrong: object
+) -> None:
+    monkeypatch.setattr(f"issuer.publisher.ocsp.{name}", wrong)
+    revoked = Revoked(at=NOW, reason=X509Reason.KEY_COMPROMISE)
+    with pytest.raises(OcspRefused):
+        answer(revoked, "good", nonce=b"n")
 
 
 def test_a_signer_says_that_it_is_one() -> None:
