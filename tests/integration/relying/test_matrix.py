@@ -157,7 +157,7 @@ PARTIES = (
     Party("Apache", "`SSLCARevocationCheck chain`", "file", server("apache", "crl.conf")),
     Party("HAProxy", "`crl-file`", "file", server("haproxy")),
     Party("stunnel", "`OCSPaia`", "ocsp", server("stunnel", "ocsp.conf")),
-    Party("stunnel", "`CRLfile`", "file", server("stunnel", "crl.conf")),
+    Party("stunnel", "`CRLpath`", "file", server("stunnel", "crl.conf")),
     Party("Java", "PKIX with OCSP", "ocsp", server("java", "ocsp")),
     Party("Java", "PKIX with CRLDP", "crl", server("java", "crl")),
     Party("pyhanko-certvalidator", "`require`", "either", certvalidator("certvalidator-require.py")),
