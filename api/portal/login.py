@@ -13,15 +13,13 @@ from litestar.response import Redirect
 from api.lanes import LOGIN
 from api.logs import get_logger
 from api.portal.desk import Desk
-from api.portal.provider import Attempt, LoginRefused, check_answers, claims_of
+from api.portal.provider import CALLBACK, Attempt, LoginRefused, check_answers, claims_of
 from api.portal.sessions import COOKIE_BYTES, derive, parse_cookie, text
 from api.portal.visit import go
 from api.portal.visitors import safe_place
 from issuer.identity.errors import AssertionRefused, ProviderKeysUnavailable
 
 log = get_logger()
-
-CALLBACK = "/login/callback"
 
 
 def _attempt(cookie: bytes) -> Attempt:
@@ -64,7 +62,7 @@ def callback(request: Request[Any, Any, Any], desk: NamedDependency[Desk]) -> Re
         if desk.visitors.recognise(request).person is not None:
             return go("/")  # Back, or a reload, after a log-in that has done its work.
         raise LoginRefused("no log-in was begun in this browser")
-    if request.query_params.get("iss", desk.issuer) != desk.issuer:
+    if request.query_params.get("iss", desk.identity.issuer) != desk.identity.issuer:
         raise LoginRefused("another issuer's answer (RFC 9207)")
     attempt = _attempt(cookie)
     assertion = desk.provider.redeem(str(request.url), attempt)
@@ -75,7 +73,7 @@ def callback(request: Request[Any, Any, Any], desk: NamedDependency[Desk]) -> Re
         raise
     except AssertionRefused as error:
         raise LoginRefused(f"the ID token: {error}") from None
-    check_answers(claims, attempt, desk.client_id)
+    check_answers(claims, attempt, desk.identity.audience)
     _end_session(request, desk)
     session = claims.get("sid")
     opened = desk.sessions.open(assertion, identity.expires_at, session if isinstance(session, str) else None)

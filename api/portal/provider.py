@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -27,6 +28,7 @@ from issuer.identity.config import IdentityConfig
 from issuer.identity.errors import AssertionRefused
 from issuer.secrets import Secret
 
+CALLBACK = "/login/callback"
 _FRESH = timedelta(hours=1)
 _MAX_ANSWER = 256 * 1024
 
@@ -69,16 +71,15 @@ class Provider:
         config: PortalConfig,
         identity: IdentityConfig,
         *,
-        redirect_uri: str,
-        home: str,
-        secret: Secret | None,
+        public_url: str,
         clock: Clock,
     ) -> None:
         self._config = config
         self._identity = identity
-        self._redirect_uri = redirect_uri
-        self._home = home
-        self._secret = secret
+        self._redirect_uri = f"{public_url}{CALLBACK}"
+        self._home = f"{public_url}/"
+        secret = config.client_secret_file
+        self._secret = None if secret is None else Secret.from_file(Path(secret))
         self._clock = clock
         tls: ssl.SSLContext | bool = (
             ssl.create_default_context(cafile=config.ca_file)

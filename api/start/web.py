@@ -19,13 +19,13 @@ from api.journey.verification import Verification
 from api.layout import Layout
 from api.mail.transport import Transport
 from api.portal.app import not_found_pages, portal_router
+from api.portal.desk import Desk
 from api.portal.servers import servers_router
 from api.portal.sessions import Sessions
 from api.reach import reach_of
 from api.settings import Settings
 from api.sockets import Limits, Listener, TcpAddress, run
 from api.start.checks import provides_keys, reads, ready_behind
-from api.start.portal import open_portal
 from api.texts import Texts
 from api.web.app import build_web_app
 from api.web.budget import CallBudget
@@ -78,12 +78,16 @@ def main(settings: Settings) -> None:
     )
     settlements = Settlements(registry)
     budget = CallBudget(settings.limits.calls_per_minute, clock)
-    desk = settings.portal and open_portal(
-        settings,
+    desk = settings.portal and Desk(
         settings.portal,
+        settings.identity,
+        public_url=settings.server.address,
+        demo=settings.demo.enabled,
         database=database,
         registry=registry,
         cases=cases,
+        renewal=settings.renewal.rules,
+        code_lifetime=settings.journey.code_lifetime,
         verifier=verifier,
         budget=budget,
         random=random,

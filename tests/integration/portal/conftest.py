@@ -13,24 +13,16 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from api.journey.steps import Person
-from api.journey.support import SupportDesk
 from api.portal.app import not_found_pages, portal_router
 from api.portal.config import PortalConfig
-from api.portal.cookies import Cookies
 from api.portal.desk import Desk
-from api.portal.pages import Pages
-from api.portal.provider import Provider
 from api.portal.servers import servers_router
-from api.portal.sessions import Sessions
-from api.portal.visitors import Visitors
 from api.problems import exception_handlers
 from api.web.budget import CallBudget
 from issuer.clock import system_random
 from issuer.identity.config import IdentityConfig
 from issuer.identity.errors import AssertionRefused, AuthenticationTooOld
 from issuer.identity.identity import Identity
-from issuer.secrets import Secret
-from policies.renewal import RenewalRules
 from tests.fixtures.world import World
 
 ADDRESS = "https://mycert.example.lu"
@@ -105,40 +97,19 @@ def make_portal(
     identity: IdentityConfig = IDENTITY,
     config: PortalConfig = CONFIG,
     verifier: Any = None,
-    secret: Secret | None = None,
 ) -> Portal:
-    cookies = Cookies(public_url=address)
-    verifier = verifier or KnownIdentities(world)
-    sessions = Sessions(world.database, config, world.clock, system_random)
     desk = Desk(
-        config=config,
+        config,
+        identity,
         public_url=address,
-        issuer=identity.issuer,
-        client_id=identity.audience,
+        demo=False,
+        database=world.database,
+        registry=world.registry,
         cases=world.cases,
-        support=SupportDesk(
-            database=world.database,
-            registry=world.registry,
-            held_stores=world.held_stores,
-            clock=world.clock,
-        ),
-        renewal=RenewalRules(),
+        renewal=world.renewal,
         code_lifetime=300,
-        verifier=verifier,
-        provider=Provider(
-            config,
-            identity,
-            redirect_uri=f"{address}/login/callback",
-            home=f"{address}/",
-            secret=secret,
-            clock=world.clock,
-        ),
-        sessions=sessions,
-        visitors=Visitors(
-            sessions=sessions, verifier=verifier, cookies=cookies, budget=CallBudget(10_000, world.clock)
-        ),
-        cookies=cookies,
-        pages=Pages(demo=False),
+        verifier=verifier or KnownIdentities(world),
+        budget=CallBudget(10_000, world.clock),
         random=system_random,
     )
     app = Litestar(

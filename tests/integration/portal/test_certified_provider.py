@@ -23,7 +23,6 @@ from issuer.clock import system_clock
 from issuer.identity.assertion import AssertionVerifier
 from issuer.identity.config import IdentityConfig
 from issuer.identity.keys import provider_keys
-from issuer.secrets import Secret
 from tests.fixtures.system import free_ports
 from tests.fixtures.world import World
 from tests.integration.portal.conftest import Portal, make_portal
@@ -31,7 +30,7 @@ from tests.integration.portal.conftest import Portal, make_portal
 pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parents[2] / "oidc"
-SECRET = Secret(b"s3cret & more: +/=%")
+SECRET = b"s3cret & more: +/=%"
 CLAIMS = {
     "account_status": "active",
     "primary_identifier": "ehealthid",
@@ -75,7 +74,9 @@ def login(installed: Path, tmp_path: Path, world: World) -> Iterator[Login]:
         issuer=provider, audience="mycert", jwks_url=f"{provider}/jwks", max_auth_age=900
     )
     world.clock.now = datetime.now(UTC)
-    person_file = tmp_path / "person.json"
+    person_file, secret_file = tmp_path / "person.json", tmp_path / "secret"
+    secret_file.touch(mode=0o600)
+    secret_file.write_bytes(SECRET)
     command = ["node", "provider.js", str(idp), base, str(person_file)]
     with contextlib.ExitStack() as stack:
         node = stack.enter_context(
@@ -90,9 +91,11 @@ def login(installed: Path, tmp_path: Path, world: World) -> Iterator[Login]:
             world,
             address=base,
             identity=identity,
-            config=PortalConfig(discovery_url=f"{provider}/.well-known/openid-configuration"),
+            config=PortalConfig(
+                discovery_url=f"{provider}/.well-known/openid-configuration",
+                client_secret_file=str(secret_file),
+            ),
             verifier=AssertionVerifier(identity, provider_keys(identity, system_clock), system_clock),
-            secret=SECRET,
         )
         stack.callback(portal.desk.provider.close)
         server = uvicorn.Server(uvicorn.Config(portal.app, port=web, log_config=None, lifespan="off"))
