@@ -16,7 +16,7 @@ from api.status.files import Files
 from api.status.index import Index
 from issuer.clock import Clock
 from issuer.registry import answers, crls, status
-from issuer.registry.changes import Changes
+from issuer.registry.changes import REST_SECONDS, Changes
 from issuer.registry.database import Database
 
 log = get_logger()
@@ -61,6 +61,7 @@ class Follower:
                 try:
                     changes.wait(_TICK)
                     self.look()
+                    stop.wait(REST_SECONDS)
                 except Exception as error:  # noqa: BLE001 - a follower that ends would vouch for nothing ever after
                     if not failing:
                         log.warning("registry-not-followed", cause=f"{type(error).__name__}: {error}")

@@ -36,7 +36,7 @@ from issuer.publisher.metrics import (
 from issuer.publisher.reconcile import compare
 from issuer.publisher.signer import IssuerDoor, Signer
 from issuer.registry import crls, status
-from issuer.registry.changes import Changes
+from issuer.registry.changes import REST_SECONDS, Changes
 
 log = structlog.get_logger(__name__)
 
@@ -94,6 +94,7 @@ class Publisher:
         try:
             self._lead(leadership.hold())
             self._wake()
+            stop.wait(REST_SECONDS)
             changes.wait(_TICK)
         except Exception as error:  # noqa: BLE001 - whatever the drivers raise, the loop must live on
             self._lead(False)

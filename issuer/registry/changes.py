@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import psycopg
 
 POLL_SECONDS = 0.02
+REST_SECONDS = 0.05
+"""For followers whose look costs more than a change: what comes in one breath is looked at once."""
 
 
 def connect(database: Database) -> psycopg.Connection:

@@ -165,6 +165,10 @@ def activate(
     Raises WrongState where the store was ended meanwhile (cancelled, reaped), and
     ActiveStoreExists where the index finds another active one.
     """
+    # First: only what has a signed certificate becomes active (a trigger says so too).
+    connection.execute(
+        certificates.update().where(certificates.c.serial == serial).values(certificate=certificate)
+    )
     compare_and_set(
         connection,
         stores.c.id == store.id,
@@ -173,9 +177,6 @@ def activate(
         status=next_store_status(StoreStatus.ISSUING, StoreEvent.ACTIVATE),
         sha256_fingerprint=fingerprint,
         activated_at=now,
-    )
-    connection.execute(
-        certificates.update().where(certificates.c.serial == serial).values(certificate=certificate)
     )
     connection.execute(
         deliveries.insert().values(
