@@ -33,6 +33,13 @@ __all__ = ["apache", "classes", "haproxy", "java", "stunnel"]
 SITUATIONS = ("good", "deactivated", "source down", "stale", "wrong signer")
 Source = Literal["ocsp", "crl", "either", "file"]
 """Where a party looks; a ``file`` is what fetch-crls.sh left."""
+ASKED: dict[Source, tuple[str, ...]] = {
+    "ocsp": ("ocsp",),
+    "crl": ("crl",),
+    "either": ("ocsp", "crl"),
+    "file": (),
+}
+PATHS = {"ocsp": "/pki/ocsp", "crl": "/pki/crl/issuing.crl"}
 Accepts = Callable[[Delivered], bool]
 Open = Callable[["Scene"], contextlib.AbstractContextManager[Accepts]]
 
@@ -202,21 +209,12 @@ def gone(relied: Relied, tmp_path_factory: pytest.TempPathFactory) -> Delivered:
     return leaving
 
 
-def lies(relied: Relied, party: Party, situation: str) -> list[dict[str, Lie]]:
-    """What is planted where the party asks, one after the other: path → lie."""
+def lies(relied: Relied, situation: str) -> list[dict[str, Lie]]:
+    """What is planted, one after the other, wherever a party asks."""
     if situation == "stale":
-        told = [(relied.stale("ocsp"), relied.stale("crl"))]
-    else:
-        told = [
-            (relied.by_stranger, relied.crl_by_stranger),
-            (relied.by_professional, relied.crl_by_stranger),
-        ]
-    asked = {"ocsp": ("ocsp",), "crl": ("crl",), "file": ("crl",), "either": ("ocsp", "crl")}[party.source]
-    paths = {"ocsp": "/pki/ocsp", "crl": "/pki/crl/issuing.crl"}
-    planted = [
-        {paths[kind]: lie for kind, lie in zip(paths, pair, strict=True) if kind in asked} for pair in told
-    ]
-    return planted if "ocsp" in asked else planted[:1]
+        return [{kind: relied.stale(kind) for kind in PATHS}]
+    crl = relied.crl_by_stranger
+    return [{"ocsp": relied.by_stranger, "crl": crl}, {"ocsp": relied.by_professional, "crl": crl}]
 
 
 def verdict(scene: Scene, party: Party, situation: str, gone: Delivered) -> str:
@@ -230,13 +228,12 @@ def verdict(scene: Scene, party: Party, situation: str, gone: Delivered) -> str:
         with front.down():
             return without_source(scene, party, gone) if party.source == "file" else said(scene, party)
     found = set()
-    for planted in lies(relied, party, situation):
+    for lie in lies(relied, situation):
         with contextlib.ExitStack() as stack:
-            for path, lie in planted.items():
-                if party.source == "file":
-                    plant(relied, scene.crls, lie(b""))
-                else:
-                    stack.enter_context(front.lying(path, lie))
+            if party.source == "file":
+                plant(relied, scene.crls, lie["crl"](b""))
+            for kind in ASKED[party.source]:
+                stack.enter_context(front.lying(PATHS[kind], lie[kind]))
             asked = len(front.asked)
             found.add(said(scene, party))
             assert party.source == "file" or len(front.asked) > asked, "nobody was asked"
