@@ -27,6 +27,7 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"
 ARGUMENTS += ["--disable-background-networking", "--disable-component-update"]
 ADDRESS = "mon@adresse.lu"
 SIZE = {"width": 1024, "height": 640}
+MAILS = {"code": "mail-code", "issued": "mail-delivrance", "deactivated": "mail-desactivation"}
 
 
 class Camera:
@@ -46,20 +47,23 @@ class Camera:
         self.page.emulate_media(color_scheme="light")
 
 
-def newest_code(home: Path, since: float) -> str:
+def newest_mail(home: Path, event: str, since: float, part: str) -> str:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         for path in (home / "mailbox").glob("*.eml"):
             if path.stat().st_mtime < since:
                 continue
             message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
-            body = message.get_body(("plain",))
-            if message["X-MyCert-Event"] == "code" and ADDRESS in str(message["To"]) and body is not None:
-                found = re.search(r"\b\d{6}\b", body.get_content())
-                if found:
-                    return found.group()
+            body = message.get_body((part,))
+            if message["X-MyCert-Event"] == event and ADDRESS in str(message["To"]) and body is not None:
+                return str(body.get_content())
         time.sleep(0.1)
-    raise SystemExit("no code arrived")
+    raise SystemExit(f"no mail arrived: {event}")
+
+
+def newest_code(home: Path, since: float) -> str:
+    found = re.search(r"\b\d{6}\b", newest_mail(home, "code", since, "plain"))
+    return found.group() if found else ""
 
 
 def walk(page: Page, base: str, home: Path, camera: Camera) -> None:
@@ -99,6 +103,12 @@ def walk(page: Page, base: str, home: Path, camera: Camera) -> None:
     page.set_viewport_size({"width": 360, "height": 640})
     page.goto(base)
     camera.take("telephone")
+    page.set_viewport_size({"width": 680, "height": 300})
+    for event, name in MAILS.items():
+        # A page of its own: what stands in a mail is not the portal's, whose policy would forbid its look.
+        page.goto("about:blank")
+        page.set_content(newest_mail(home, event, before, "html"))
+        camera.take(name)
 
 
 def main() -> int:
