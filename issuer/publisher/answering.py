@@ -105,11 +105,12 @@ class Answering:
 
     def _publish(self, due: Sequence[Subject]) -> None:
         now, responder = self._clock(), self._signer.responder()
+        ends = self._ends(now)
         fresh: list[Answer] = []
         refused: OcspRefused | None = None
         for subject in due:
             try:
-                fresh += self.sign(responder, subject, now, self._ends(now))
+                fresh += self.sign(responder, subject, now, ends)
             except OcspRefused as error:
                 # One certificate's trouble must not keep the others from their answers.
                 log.error("answer-refused", serial=subject.serial, cause=str(error))
