@@ -28,14 +28,7 @@ from tests.fixtures.pki import record_certificate, revoke
 from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.publication import Site, build_site
 from tests.fixtures.registries import OpenRegistry
-from tests.integration.api.status.test_responder import (  # noqa: F401 - fixtures
-    YEAR,
-    Service,
-    anyio_backend,
-    known,
-    request_for,
-    service,
-)
+from tests.fixtures.status_service import YEAR, Service, known, request_for
 
 pytestmark = pytest.mark.anyio
 
@@ -43,7 +36,7 @@ GOOD, REVOKED = "GOOD", "REVOKED"
 TRY_LATER = "tryLater"
 
 
-async def said(service: Service, serial: int) -> str:  # noqa: F811
+async def said(service: Service, serial: int) -> str:
     response = await service.http.post(
         "/pki/ocsp", content=request_for(service.site.pki.issuing.certificate, serial)
     )
@@ -52,7 +45,7 @@ async def said(service: Service, serial: int) -> str:  # noqa: F811
     return ocsp.load_der_ocsp_response(response.content).certificate_status.name
 
 
-async def listed(service: Service) -> set[int] | None:  # noqa: F811
+async def listed(service: Service) -> set[int] | None:
     """None where no list is handed out."""
     response = await service.http.get("/pki/crl/issuing.crl")
     if response.status_code == 503:
@@ -72,7 +65,7 @@ def token_gone(patched: pytest.MonkeyPatch) -> None:
 
 
 async def test_the_status_token_is_gone_for_an_hour(
-    service: Service,  # noqa: F811
+    service: Service,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     known(service, 1, 2)
@@ -94,7 +87,7 @@ async def test_the_status_token_is_gone_for_an_hour(
 
 
 async def test_the_alarm_comes_with_the_first_failure(
-    service: Service,  # noqa: F811
+    service: Service,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Answers end in twelve hours; /health/ready says it now, and again when all is well."""
@@ -113,7 +106,7 @@ async def test_the_alarm_comes_with_the_first_failure(
         await eventually(lambda: publisher.failing == {})
 
 
-async def test_the_issuing_token_is_gone_for_a_week(service: Service) -> None:  # noqa: F811
+async def test_the_issuing_token_is_gone_for_a_week(service: Service) -> None:
     """OCSP goes on. The CRL is old news and then none; the comparison says so three days ahead."""
     known(service, 1, 2)
     publisher, site = publisher_of(service.site), service.site
@@ -145,7 +138,7 @@ async def test_the_issuing_token_is_gone_for_a_week(service: Service) -> None:  
     publisher.reconcile()
 
 
-async def test_the_disk_is_full(service: Service) -> None:  # noqa: F811
+async def test_the_disk_is_full(service: Service) -> None:
     """SQLite's own refusal. What was revoked before counts; what could not be written is written later."""
     site = service.site
     if not site.database.is_sqlite:
@@ -195,7 +188,7 @@ def full(site: Site) -> Iterator[None]:
 @pytest.mark.parametrize(
     "point", [point for point in FaultPoint if point.name.startswith(("ANSWERS", "CRL"))]
 )
-async def test_killed_at_every_step(service: Service, point: FaultPoint) -> None:  # noqa: F811
+async def test_killed_at_every_step(service: Service, point: FaultPoint) -> None:
     """The step ends there, and nothing in memory is used again; the tests of journey/ use real SIGKILLs."""
 
     class Killed(BaseException):
@@ -231,7 +224,7 @@ async def test_killed_at_every_step(service: Service, point: FaultPoint) -> None
 
 
 @pytest.mark.parametrize("hours", [-24 * 400, -24, -1, 1, 11, 24, 24 * 8])
-async def test_the_clock_jumps(service: Service, hours: int) -> None:  # noqa: F811
+async def test_the_clock_jumps(service: Service, hours: int) -> None:
     known(service, 1, 2)
     revoke(service.site.database, 1, service.site.clock())
     service.publish()
@@ -250,7 +243,7 @@ async def test_the_clock_jumps(service: Service, hours: int) -> None:  # noqa: F
 
 async def test_the_database_is_away(
     open_registry: OpenRegistry,
-    service: Service,  # noqa: F811
+    service: Service,
     request: pytest.FixtureRequest,
 ) -> None:
     """PostgreSQL ends every connection and takes no new one for a while: tryLater, then all is told."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
@@ -15,127 +14,19 @@ import pytest
 from asn1crypto import ocsp as asn1
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 
-from api.status.app import StatusApp
 from api.status.config import StatusConfig
 from api.status.follower import RegistryWentBack
 from api.status.index import REMEMBERED_REQUESTS
 from api.status.live import Live
-from issuer.errors import IssuerError
 from issuer.issuance.crl import build_crl
 from issuer.publisher.ocsp_request import ERROR_ANSWERS
-from issuer.publisher.responder import LiveResponder
 from issuer.registry.status import Subject
 from tests.fixtures.pki import Pki, record_certificate, revoke
-from tests.fixtures.publication import MakeSite, Site
-from tests.fixtures.registries import OpenRegistry
-
-YEAR = timedelta(days=365)
-HashAlgorithm = hashes.SHA1 | hashes.SHA256
-
-
-@dataclass(slots=True)
-class DirectLive:
-    """The publisher, without its socket."""
-
-    responder: LiveResponder
-    away: bool = False
-    asked: int = 0
-    meanwhile: Callable[[], None] = field(default=lambda: None)
-
-    async def ask(self, der: bytes) -> bytes | None:
-        self.asked += 1
-        self.meanwhile()
-        if self.away:
-            return None
-        try:
-            return self.responder.answer(der)
-        except IssuerError:
-            return None
-
-    async def close(self) -> None: ...
-
-    @property
-    def reachable(self) -> bool:
-        return not self.away
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
-    site: Site
-    app: StatusApp
-    live: DirectLive
-    http: httpx.AsyncClient
-    pki_folder: Path
-
-    def follow(self) -> None:
-        self.app._follower.look()
-
-    def publish(self) -> None:
-        self.site.answering.round()
-        self.site.door.issue_crl("issuing")
-        self.follow()
-
-    async def ask(self, der: bytes) -> ocsp.OCSPResponse:
-        response = await self.http.post("/pki/ocsp", content=der)
-        assert response.status_code == 200
-        assert response.headers["content-type"] == "application/ocsp-response"
-        return ocsp.load_der_ocsp_response(response.content)
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def service(make_site: MakeSite, open_registry: OpenRegistry, tmp_path: Path) -> Service:
-    site = make_site(open_registry())
-    site.pki.write(tmp_path / "pki", site.clock())
-    app = StatusApp(
-        config=StatusConfig(),
-        database=open_registry(read_only=True),
-        pki=tmp_path / "pki",
-        publisher_socket=tmp_path / "nobody.sock",
-        clock=site.clock,
-        monotonic=site.clock.monotonic,
-        shown={"walls": "none"},
-    )
-    live = DirectLive(LiveResponder(site.signer, site.clock.monotonic))
-    app._live = app._ocsp._live = live  # type: ignore[assignment]
-    http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://status")  # type: ignore[arg-type]
-    return Service(site=site, app=app, live=live, http=http, pki_folder=tmp_path / "pki")
-
+from tests.fixtures.status_service import YEAR, HashAlgorithm, Service, known, request_for
 
 pytestmark = pytest.mark.anyio
-
-
-def request_for(
-    issuer: x509.Certificate,
-    serial: int,
-    algorithm: HashAlgorithm | None = None,
-    *,
-    nonce: bytes | None = None,
-) -> bytes:
-    algorithm = algorithm or hashes.SHA1()  # noqa: S303 - what clients ask with
-    name, key = hashes.Hash(algorithm), hashes.Hash(algorithm)
-    name.update(issuer.subject.public_bytes())
-    key.update(issuer.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint))
-    builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(
-        name.finalize(), key.finalize(), serial, algorithm
-    )
-    if nonce is not None:
-        builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
-    return builder.build().public_bytes(Encoding.DER)
-
-
-def known(service: Service, *serials: int) -> list[bytes]:
-    for serial in serials:
-        record_certificate(service.site.database, serial, service.site.clock(), life=YEAR)
-    service.publish()
-    return [request_for(service.site.pki.issuing.certificate, serial) for serial in serials]
 
 
 @pytest.mark.parametrize("algorithm", [hashes.SHA1(), hashes.SHA256()], ids=["sha1", "sha256"])  # noqa: S303

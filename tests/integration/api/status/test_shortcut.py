@@ -16,12 +16,7 @@ from api.sockets import Limits, Listener, _Server
 from api.status.shortcut import Shortcut
 from issuer.publisher.ocsp_request import ERROR_ANSWERS
 from tests.fixtures.pki import revoke
-from tests.integration.api.status.test_responder import (  # noqa: F401 - fixtures
-    Service,
-    anyio_backend,
-    known,
-    service,
-)
+from tests.fixtures.status_service import Service, known
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +35,7 @@ class Taken:
 
 
 @asynccontextmanager
-async def listening(service: Service, limits: Limits | None = None) -> AsyncIterator[tuple[int, Taken]]:  # noqa: F811
+async def listening(service: Service, limits: Limits | None = None) -> AsyncIterator[tuple[int, Taken]]:
     taken = Taken(service.app.shortcut)
     with socket.create_server(("127.0.0.1", 0)) as bound:
         port = bound.getsockname()[1]
@@ -63,7 +58,7 @@ async def listening(service: Service, limits: Limits | None = None) -> AsyncIter
             await server.shutdown()
 
 
-def without_lifespan(service: Service) -> object:  # noqa: F811
+def without_lifespan(service: Service) -> object:
     """The follower is driven by the test."""
 
     async def app(scope: dict[str, object], receive: object, send: object) -> None:
@@ -118,7 +113,7 @@ def get(der: bytes, *fields: bytes) -> bytes:
     return b"\r\n".join([b"GET /pki/ocsp/%s HTTP/1.1" % path, b"Host: status", *fields]) + b"\r\n\r\n"
 
 
-async def test_it_says_what_the_long_way_says(service: Service) -> None:  # noqa: F811
+async def test_it_says_what_the_long_way_says(service: Service) -> None:
     good, revoked = known(service, 1, 2)
     revoke(service.site.database, 2, service.site.clock())
     service.publish()
@@ -133,7 +128,7 @@ async def test_it_says_what_the_long_way_says(service: Service) -> None:  # noqa
         await client.close()
 
 
-async def test_a_revocation_counts_at_once(service: Service) -> None:  # noqa: F811
+async def test_a_revocation_counts_at_once(service: Service) -> None:
     (der,) = known(service, 1)
     async with listening(service) as (port, taken):
         client = await Client.connect(port)
@@ -165,7 +160,7 @@ async def test_a_revocation_counts_at_once(service: Service) -> None:  # noqa: F
     ids=lambda fields: fields[0].decode("latin-1"),
 )
 async def test_whatever_asks_for_more_goes_the_long_way(
-    service: Service,  # noqa: F811
+    service: Service,
     fields: list[bytes],
 ) -> None:
     (der,) = known(service, 1)
@@ -184,7 +179,7 @@ async def test_whatever_asks_for_more_goes_the_long_way(
         await client.close()
 
 
-async def test_other_shapes_go_the_long_way(service: Service) -> None:  # noqa: F811
+async def test_other_shapes_go_the_long_way(service: Service) -> None:
     (der,) = known(service, 1)
     async with listening(service) as (port, taken):
         client = await Client.connect(port)
@@ -236,7 +231,7 @@ def test_ambiguous_fields_are_never_known(damage: tuple[bytes, bytes]) -> None:
     assert Shortcut(Nothing(), lambda: None)(request) is None  # type: ignore[arg-type]
 
 
-async def test_who_says_no_more_is_let_go(service: Service) -> None:  # noqa: F811
+async def test_who_says_no_more_is_let_go(service: Service) -> None:
     (der,) = known(service, 1)
     async with listening(service, Limits(keep_alive_seconds=1)) as (port, taken):
         client = await Client.connect(port)
@@ -247,7 +242,7 @@ async def test_who_says_no_more_is_let_go(service: Service) -> None:  # noqa: F8
         await client.close()
 
 
-async def test_fields_are_forgotten_before_they_fill_the_memory(service: Service) -> None:  # noqa: F811
+async def test_fields_are_forgotten_before_they_fill_the_memory(service: Service) -> None:
     (der,) = known(service, 1)
     shortcut = service.app.shortcut
     for number in range(3_000):
