@@ -34,6 +34,14 @@ class Floor:
     cpu_seconds: float
     """Of a processor, for one store."""
 
+    def __add__(self, other: Floor) -> Floor:
+        """Two measurements of the same length."""
+        return Floor(
+            seconds=[*self.seconds, *other.seconds],
+            per_second=(self.per_second + other.per_second) / 2,
+            cpu_seconds=(self.cpu_seconds + other.cpu_seconds) / 2,
+        )
+
 
 class _Bench:
     def __init__(self, home: str, key_type: str) -> None:

@@ -33,7 +33,8 @@ def print_spent(spent: dict[str, float], *, stores: int, elapsed: float, least: 
     for name, seconds in sorted(spent.items(), key=lambda entry: -entry[1]):
         print(f"    {name:26} {seconds / stores * 1e3:7.2f}")
     print(f"    {'in all':26} {sum(spent.values()) / stores * 1e3:7.2f}")
-    print(f"    {'the floor alone':26} {least * 1e3:7.2f}")
+    share = least * stores / sum(spent.values())
+    print(f"    {'the floor alone':26} {least * 1e3:7.2f}, {share:.2f} of it")
 
 
 def _times(pid: int) -> list[float]:
