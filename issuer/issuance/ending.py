@@ -6,11 +6,9 @@ from datetime import datetime
 
 from sqlalchemy.engine import Connection
 
-from issuer.audit.events import record
 from issuer.issuance.crl import encode_entry
 from issuer.registry import deliveries, outbox, status, stores
 from issuer.registry.stores import Store
-from issuer.registry.tables import audit_events
 from policies.lifecycle import StoreEvent, StoreStatus
 from policies.reasons import DeactivationReason, RevocationReason, x509_reason
 
@@ -46,30 +44,27 @@ def end_store(
             entry=encode_entry(int(store.serial, 16), now, x509),
             now=now,
         )
-    record(
-        connection,
-        audit_events,
-        at=now,
-        actor=actor,
-        action=f"store-{ended}",
-        object_id=store.id,
-        ehealth_id=store.ehealth_id,
-        details={"reason": reason, "serial": store.serial, "was": store.status},
-    )
+    details = {"reason": reason, "serial": store.serial, "was": store.status}
+    stores.note(connection, store, f"store-{ended}", actor=actor, now=now, details=details)
     if store.status in (StoreStatus.ACTIVE, StoreStatus.RETIRING):
-        outbox.enqueue(
-            connection,
-            event="deactivated",
-            address=store.email,
-            language=store.language,
-            parameters={
-                "serial_number": store.serial or "",
-                "sha256_fingerprint": store.sha256_fingerprint or "",
-                "ended_at": now.isoformat(),
-                "reason": reason,
-                "ended_by": actor.partition(":")[0],
-            },
-            store_id=store.id,
-            now=now,
-        )
+        told = {"ended_at": now.isoformat(), "reason": reason, "ended_by": actor.partition(":")[0]}
+        outbox.tell_holder(connection, store, "deactivated", told, now)
     return ended
+
+
+def end_generation(connection: Connection, store_id: str, now: datetime) -> bool:
+    """Revoke what a generation that came to nothing left behind; False where it has ended already."""
+    current = stores.find(connection, store_id, lock=True)
+    if current.status is not StoreStatus.ISSUING:
+        return False
+    reason = RevocationReason.GENERATION_FAILED
+    end_store(connection, current, StoreEvent.REVOKE, reason, actor="service", now=now)
+    return True
+
+
+def end_retirement(connection: Connection, store_id: str, now: datetime) -> None:
+    """The overlap with its successor is over, or another store needs its place."""
+    current = stores.find(connection, store_id, lock=True)
+    if current.status is StoreStatus.RETIRING:
+        reason = RevocationReason.RENEWED
+        end_store(connection, current, StoreEvent.DEACTIVATE, reason, actor="service", now=now)

@@ -54,15 +54,7 @@ class Holdings:
             sealed = deliveries.fetch(connection, store.id, part, now)
             if sealed is None:
                 raise DeliveryExpired(f"request {request_id}")
-            record(
-                connection,
-                audit_events,
-                at=now,
-                actor="holder",
-                action=f"{part}-fetched",
-                object_id=store.id,
-                ehealth_id=store.ehealth_id,
-            )
+            stores.note(connection, store, f"{part}-fetched", actor="holder", now=now)
         return Sealed(store_id=store.id, ciphertext=sealed)
 
     def complete(self, identity: Identity, request_id: str) -> Store:
@@ -75,16 +67,8 @@ class Holdings:
             now = self._clock()
             delivery = deliveries.close(connection, store.id, now)
             if delivery is not None:
-                record(
-                    connection,
-                    audit_events,
-                    at=now,
-                    actor="holder",
-                    action="delivery-completed",
-                    object_id=store.id,
-                    ehealth_id=store.ehealth_id,
-                    details={"delivered": delivery.complete},
-                )
+                details = {"delivered": delivery.complete}
+                stores.note(connection, store, "delivery-completed", actor="holder", now=now, details=details)
             return stores.find(connection, store.id)
 
     def abandon(self, identity: Identity, request_id: str) -> None:
@@ -116,14 +100,8 @@ class Holdings:
                 raise WrongState("the store was delivered")
             if store.status not in (StoreStatus.ISSUING, StoreStatus.ACTIVE):
                 return
-            end_store(
-                connection,
-                store,
-                StoreEvent.REVOKE,
-                RevocationReason.ABANDONED,
-                actor="holder",
-                now=self._clock(),
-            )
+            now, reason = self._clock(), RevocationReason.ABANDONED
+            end_store(connection, store, StoreEvent.REVOKE, reason, actor="holder", now=now)
 
     def deactivate(self, identity: Identity, store_id: str, reason: DeactivationReason) -> Store:
         """Final (R19). Raises NotFound, AlreadyDeactivated, WrongState while it is being made."""

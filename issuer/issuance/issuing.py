@@ -21,15 +21,14 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from hsm.errors import HsmError
-from issuer.audit.events import record
 from issuer.clock import Clock, RandomBytes
 from issuer.errors import CaUnavailable, IssuerError, Overloaded
 from issuer.faults import FaultPoint, fault_point
 from issuer.identity.identity import Identity
-from issuer.issuance.activation import Made, activate
+from issuer.issuance.activation import activate
 from issuer.issuance.authority import Authority
 from issuer.issuance.config import IssuanceConfig
-from issuer.issuance.ending import ISSUING, end_store
+from issuer.issuance.ending import ISSUING, end_generation
 from issuer.issuance.keystore.errors import WorkshopError
 from issuer.issuance.keystore.keypairs import KeyType
 from issuer.issuance.keystore.messages import KeystoreOrder
@@ -42,11 +41,8 @@ from issuer.registry.database import Database
 from issuer.registry.deliveries import sealing_context
 from issuer.registry.orders import NewStore
 from issuer.registry.stores import Store
-from issuer.registry.tables import audit_events
 from policies.eligibility import check_eligible
 from policies.errors import PolicyRefusal, WrongState
-from policies.lifecycle import StoreEvent, StoreStatus
-from policies.reasons import RevocationReason
 from policies.renewal import RenewalRules
 from policies.terms import AcceptedTerms
 
@@ -162,21 +158,13 @@ class Issuance:
             begun = orders.claimed_since(connection, new.ehealth_id, now - timedelta(hours=1))
             if begun > self._config.per_person_hour:
                 raise Overloaded("this person's own limit")
-            record(
-                connection,
-                audit_events,
-                at=now,
-                actor="holder",
-                action="store-issuing",
-                object_id=store.id,
-                ehealth_id=store.ehealth_id,
-                details={
-                    "request": order.request_id,
-                    "terms": order.terms.version,
-                    "terms_sha256": order.terms.sha256,
-                    "authenticated_at": identity.authenticated_at.isoformat(),
-                },
-            )
+            details = {
+                "request": order.request_id,
+                "terms": order.terms.version,
+                "terms_sha256": order.terms.sha256,
+                "authenticated_at": identity.authenticated_at.isoformat(),
+            }
+            stores.note(connection, store, "store-issuing", actor="holder", now=now, details=details)
             fault_point(FaultPoint.ORDER_CLAIMING)
         fault_point(FaultPoint.ORDER_CLAIMED)
         return store, True
@@ -252,19 +240,8 @@ class Issuance:
                 now,
             )
             fault_point(FaultPoint.CERTIFICATE_LINTED)
-            serial = template.serial_number
             with self._database.write() as connection:
-                orders.prepare(
-                    connection,
-                    store,
-                    serial=serial,
-                    authority=ISSUING,
-                    profile="professional",
-                    tbs=template.tbs,
-                    not_before=template.not_before,
-                    not_after=template.not_after,
-                    now=now,
-                )
+                orders.prepare(connection, store, template, authority=ISSUING, now=now)
                 fault_point(FaultPoint.INTENT_WRITING)
             fault_point(FaultPoint.INTENT_WRITTEN)
             self._signed_at = None
@@ -273,17 +250,12 @@ class Issuance:
             fault_point(FaultPoint.CERTIFICATE_SIGNED)
             sealed = job.finish(certificate)
         fault_point(FaultPoint.STORE_SEALED)
-        made = Made(
-            serial=serial,
-            certificate=certificate,
-            not_before=template.not_before,
-            not_after=template.not_after,
-            sealed=sealed,
-        )
         with self._database.write() as connection:
             now = self._clock()
             deadline = now + timedelta(seconds=self._config.delivery)
-            activate(connection, store, made, self._renewal, deadline=deadline, now=now)
+            activate(
+                connection, store, template, certificate, sealed, self._renewal, deadline=deadline, now=now
+            )
             fault_point(FaultPoint.STORE_ACTIVATING)
             # Last, so that nothing but the commit comes after it: web gives up some seconds later.
             if self._clock() >= bound:
@@ -294,15 +266,6 @@ class Issuance:
         """Leave nothing half-made; where the database is gone too, the reaper does it later."""
         try:
             with self._database.write() as connection:
-                current = stores.find(connection, store.id, lock=True)
-                if current.status is StoreStatus.ISSUING:
-                    end_store(
-                        connection,
-                        current,
-                        StoreEvent.REVOKE,
-                        RevocationReason.GENERATION_FAILED,
-                        actor="service",
-                        now=self._clock(),
-                    )
+                end_generation(connection, store.id, self._clock())
         except (SQLAlchemyError, PolicyRefusal) as error:
             log.warning("left-to-the-reaper", store=store.id, cause=type(error).__name__)

@@ -13,21 +13,17 @@ from typing import TypeVar
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from issuer.audit.events import record
 from issuer.clock import Clock
 from issuer.errors import IssuerError
-from issuer.issuance.activation import end_retirement
 from issuer.issuance.config import IssuanceConfig
-from issuer.issuance.ending import end_store
+from issuer.issuance.ending import end_generation, end_retirement
 from issuer.issuance.issuing import Issuance
 from issuer.issuance.reminders import Reminders
 from issuer.registry import deliveries, outbox, stores
 from issuer.registry.database import Database
 from issuer.registry.stores import Store
-from issuer.registry.tables import audit_events
 from policies.errors import PolicyRefusal
 from policies.lifecycle import StoreEvent, StoreStatus, statuses_before
-from policies.reasons import RevocationReason
 
 log = structlog.get_logger(__name__)
 
@@ -84,17 +80,8 @@ class Reaper:
 
     def _revoke_orphan(self, store: Store) -> None:
         with self._database.write() as connection:
-            current = stores.find(connection, store.id, lock=True)
-            if current.status is not StoreStatus.ISSUING:
+            if not end_generation(connection, store.id, self._clock()):
                 return
-            end_store(
-                connection,
-                current,
-                StoreEvent.REVOKE,
-                RevocationReason.GENERATION_FAILED,
-                actor="service",
-                now=self._clock(),
-            )
         log.warning("orphan-revoked", store=store.id, run=store.run)
 
     def _close(self, delivery: deliveries.Delivery) -> None:
@@ -104,20 +91,12 @@ class Reaper:
             closed = deliveries.close(connection, store.id, now)
             if closed is None:
                 return
-            record(
-                connection,
-                audit_events,
-                at=now,
-                actor="service",
-                action="delivery-expired",
-                object_id=store.id,
-                ehealth_id=store.ehealth_id,
-                details={"delivered": closed.complete},
-            )
+            details = {"delivered": closed.complete}
+            stores.note(connection, store, "delivery-expired", actor="service", now=now, details=details)
 
     def _end_retirement(self, store: Store) -> None:
         with self._database.write() as connection:
-            end_retirement(connection, store, self._clock())
+            end_retirement(connection, store.id, self._clock())
 
     def _expire(self, store: Store) -> None:
         with self._database.write() as connection:
@@ -127,26 +106,7 @@ class Reaper:
                 return
             stores.end(connection, current, StoreEvent.LAPSE, reason=None, ended_by="service", now=now)
             deliveries.close(connection, store.id, now)
-            record(
-                connection,
-                audit_events,
-                at=now,
-                actor="service",
-                action="store-expired",
-                object_id=store.id,
-                ehealth_id=store.ehealth_id,
-                details={"serial": store.serial},
-            )
-            outbox.enqueue(
-                connection,
-                event="expired",
-                address=store.email,
-                language=store.language,
-                parameters={
-                    "serial_number": store.serial or "",
-                    "sha256_fingerprint": store.sha256_fingerprint or "",
-                    "not_after": store.not_after.isoformat() if store.not_after else "",
-                },
-                store_id=store.id,
-                now=now,
-            )
+            details = {"serial": store.serial}
+            stores.note(connection, store, "store-expired", actor="service", now=now, details=details)
+            ended = store.not_after.isoformat() if store.not_after else ""
+            outbox.tell_holder(connection, store, "expired", {"not_after": ended}, now)

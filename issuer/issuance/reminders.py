@@ -45,21 +45,10 @@ class Reminders:
     def _remind(connection: Connection, store: Store, days: int, now: datetime) -> bool:
         if store.not_after is None:
             return False
-        return outbox.enqueue_reminder(
-            connection,
-            reminder=days,
-            address=store.email,
-            language=store.language,
-            parameters={
-                "serial_number": store.serial or "",
-                "sha256_fingerprint": store.sha256_fingerprint or "",
-                "not_after": store.not_after.isoformat(),
-                # What is true when it is written; after a stop that is less than the reminder's number.
-                "days": str(max(1, -(-int((store.not_after - now).total_seconds()) // 86_400))),
-            },
-            store_id=store.id,
-            now=now,
-        )
+        # What is true when it is written; after a stop that is less than the reminder's number.
+        left = str(max(1, -(-int((store.not_after - now).total_seconds()) // 86_400)))
+        told = {"not_after": store.not_after.isoformat(), "days": left}
+        return outbox.tell_holder(connection, store, "expiring", told, now, reminder=days)
 
 
 def _due(connection: Connection, now: datetime) -> list[tuple[Store, int]]:

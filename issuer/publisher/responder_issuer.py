@@ -23,7 +23,7 @@ from issuer.issuance.crl import encode_entry
 from issuer.issuance.keystore.keypairs import PublicKey
 from issuer.issuance.profiles import Profile
 from issuer.publisher.config import PublisherConfig
-from issuer.registry import responders, status
+from issuer.registry import certificates, status
 from issuer.registry.database import Database
 from issuer.registry.tables import audit_events
 from policies.reasons import X509Reason
@@ -80,7 +80,7 @@ class ResponderIssuer:
     def _present(self, now: datetime) -> bytes | None:
         enough = now + min(timedelta(seconds=self.config.signer_renewal), self.profile.validity / 2)
         with self.database.read() as connection:
-            for der in responders.valid(connection, self.authority.name, now):
+            for der in certificates.valid_responders(connection, self.authority.name, now):
                 certificate = x509.load_der_x509_certificate(der)
                 if certificate.public_key() == self.key and certificate.not_valid_after_utc > enough:
                     return der
@@ -91,21 +91,13 @@ class ResponderIssuer:
             issuer=self.authority.issuer, key=self.key, now=now, random=self.random
         )
         with self.database.write() as connection:
-            responders.prepare(
-                connection,
-                serial=template.serial_number,
-                authority=self.authority.name,
-                tbs=template.tbs,
-                not_before=template.not_before,
-                not_after=template.not_after,
-                now=now,
-            )
+            certificates.prepare(connection, template, authority=self.authority.name, now=now)
         try:
             der = self.authority.sign(template)
         except HsmError as error:
             raise CaUnavailable(str(error)) from error
         with self.database.write() as connection:
-            responders.complete(connection, template.serial_number, der)
+            certificates.complete(connection, template.serial_number, der)
             record(
                 connection,
                 audit_events,
@@ -120,7 +112,7 @@ class ResponderIssuer:
 
     def _revoke_unfinished(self, now: datetime) -> None:
         with self.database.read() as connection:
-            serials = responders.unfinished(connection, self.authority.name, now - _GIVEN_UP)
+            serials = certificates.unfinished_responders(connection, self.authority.name, now - _GIVEN_UP)
         for serial in serials:
             with self.database.write() as connection:
                 reason = X509Reason.CESSATION_OF_OPERATION

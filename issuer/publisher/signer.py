@@ -16,7 +16,7 @@ from issuer.issuance.keys import PrivateKey, signature_hash
 from issuer.publisher.config import PublisherConfig
 from issuer.publisher.metrics import SIGNER_NOT_AFTER
 from issuer.publisher.ocsp import Responder
-from issuer.registry import responders
+from issuer.registry import certificates
 from issuer.registry.database import Database
 
 log = structlog.get_logger(__name__)
@@ -62,7 +62,7 @@ class Signer:
         """Take up what another publisher, or an earlier run, had renewed."""
         now = self.clock()
         with self.database.read() as connection:
-            ders = responders.valid(connection, self.authority, now)
+            ders = certificates.valid_responders(connection, self.authority, now)
         candidates = [*(x509.load_der_x509_certificate(der) for der in ders), self.certificate]
         candidates.sort(key=lambda one: one.not_valid_after_utc, reverse=True)
         for candidate in candidates:

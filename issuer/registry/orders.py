@@ -14,8 +14,10 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from issuer.errors import RequestAlreadyUsed
+from issuer.registry import certificates
+from issuer.registry.certificates import Prepared
 from issuer.registry.stores import Store, compare_and_set, find, of_person, of_request
-from issuer.registry.tables import abandonments, certificates, deliveries, stores
+from issuer.registry.tables import abandonments, deliveries, stores
 from policies.errors import ActiveStoreExists, WrongState
 from policies.lifecycle import StoreEvent, StoreStatus, next_store_status
 from policies.renewal import RenewalRules
@@ -113,38 +115,19 @@ def claim(connection: Connection, new: NewStore, renewal: RenewalRules, now: dat
 
 
 def prepare(
-    connection: Connection,
-    store: Store,
-    *,
-    serial: str,
-    authority: str,
-    profile: str,
-    tbs: bytes,
-    not_before: datetime,
-    not_after: datetime,
-    now: datetime,
+    connection: Connection, store: Store, prepared: Prepared, *, authority: str, now: datetime
 ) -> None:
     """Write the intent to sign (invariant 2). Raises WrongState where the store was ended meanwhile."""
-    connection.execute(
-        certificates.insert().values(
-            serial=serial,
-            authority=authority,
-            profile=profile,
-            tbs=tbs,
-            not_before=not_before,
-            not_after=not_after,
-            created_at=now,
-        )
-    )
+    certificates.prepare(connection, prepared, authority=authority, now=now)
     compare_and_set(
         connection,
         stores.c.id == store.id,
         stores.c.run == store.run,
         stores.c.status == StoreStatus.ISSUING,
         stores.c.serial.is_(None),
-        serial=serial,
-        not_before=not_before,
-        not_after=not_after,
+        serial=prepared.serial_number,
+        not_before=prepared.not_before,
+        not_after=prepared.not_after,
     )
 
 
@@ -166,9 +149,7 @@ def activate(
     ActiveStoreExists where the index finds another active one.
     """
     # First: only what has a signed certificate becomes active (a trigger says so too).
-    connection.execute(
-        certificates.update().where(certificates.c.serial == serial).values(certificate=certificate)
-    )
+    certificates.complete(connection, serial, certificate)
     compare_and_set(
         connection,
         stores.c.id == store.id,

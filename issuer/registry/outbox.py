@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from issuer.registry.database import insert_unless_conflict
+from issuer.registry.stores import Store
 from issuer.registry.tables import outbox
 
 
@@ -34,39 +35,17 @@ def enqueue(
     parameters: Mapping[str, str],
     store_id: str | None,
     now: datetime,
-) -> None:
-    """``parameters`` hold what the message says: never a secret, never a file."""
-    connection.execute(
-        outbox.insert().values(
-            id=str(uuid.uuid4()),
-            event=event,
-            address=address,
-            language=language,
-            parameters=dict(parameters),
-            store_id=store_id,
-            created_at=now,
-            due_at=now,
-            attempts=0,
-        )
-    )
-
-
-def enqueue_reminder(
-    connection: Connection,
-    *,
-    reminder: int,
-    address: str,
-    language: str,
-    parameters: Mapping[str, str],
-    store_id: str,
-    now: datetime,
+    reminder: int | None = None,
 ) -> bool:
-    """False where this store has had this one: the unique index decides, not the caller's memory."""
+    """``parameters`` hold what the message says: never a secret, never a file.
+
+    False where this store has had this ``reminder``: the unique index decides, not the caller's memory.
+    """
     return insert_unless_conflict(
         connection,
         outbox,
         id=str(uuid.uuid4()),
-        event="expiring",
+        event=event,
         address=address,
         language=language,
         parameters=dict(parameters),
@@ -74,6 +53,29 @@ def enqueue_reminder(
         created_at=now,
         due_at=now,
         attempts=0,
+        reminder=reminder,
+    )
+
+
+def tell_holder(
+    connection: Connection,
+    store: Store,
+    event: str,
+    parameters: Mapping[str, str],
+    now: datetime,
+    *,
+    reminder: int | None = None,
+) -> bool:
+    """To the address that the store was delivered with. Which certificate it is about is said in any case."""
+    which = {"serial_number": store.serial or "", "sha256_fingerprint": store.sha256_fingerprint or ""}
+    return enqueue(
+        connection,
+        event=event,
+        address=store.email,
+        language=store.language,
+        parameters={**which, **parameters},
+        store_id=store.id,
+        now=now,
         reminder=reminder,
     )
 

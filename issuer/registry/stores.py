@@ -7,7 +7,7 @@ or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,8 +16,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 from sqlalchemy.exc import IntegrityError
 
+from issuer.audit.events import Detail, record
 from issuer.errors import NotFound
-from issuer.registry.tables import stores
+from issuer.registry.tables import audit_events, stores
 from policies.errors import ActiveStoreExists, WrongState
 from policies.lifecycle import StoreEvent, StoreStatus, next_store_status, statuses_before
 
@@ -94,6 +95,28 @@ def find_of_person(connection: Connection, store_id: str, ehealth_id: str) -> St
     if found is None:
         raise NotFound(f"store {store_id}")
     return found
+
+
+def note(
+    connection: Connection,
+    store: Store,
+    action: str,
+    *,
+    actor: str,
+    now: datetime,
+    details: Mapping[str, Detail] | None = None,
+) -> None:
+    """The audit event of what happens to a store, in the transaction of what happens (invariant 5)."""
+    record(
+        connection,
+        audit_events,
+        at=now,
+        actor=actor,
+        action=action,
+        object_id=store.id,
+        ehealth_id=store.ehealth_id,
+        details=details,
+    )
 
 
 def of_request(connection: Connection, request_id: str, *, lock: bool = False) -> Store | None:

@@ -1,37 +1,46 @@
-"""Certificates of the OCSP signer, written down before they are signed like all others (invariant 2)."""
+"""Certificates, written down before they are signed (invariant 2); and those of the OCSP signer."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from issuer.registry.tables import certificates, revocations
 
-PROFILE = "ocsp"
+_OCSP = "ocsp"
 
 
-def prepare(
-    connection: Connection,
-    *,
-    serial: str,
-    authority: str,
-    tbs: bytes,
-    not_before: datetime,
-    not_after: datetime,
-    now: datetime,
-) -> None:
+class Prepared(Protocol):
+    """A certificate as it is to be signed: ``issuer.issuance.templates.Template``."""
+
+    @property
+    def serial_number(self) -> str: ...
+    @property
+    def profile(self) -> str: ...
+    @property
+    def tbs(self) -> bytes: ...
+    @property
+    def not_before(self) -> datetime: ...
+    @property
+    def not_after(self) -> datetime: ...
+
+
+def prepare(connection: Connection, prepared: Prepared, *, authority: str, now: datetime) -> None:
+    """Write the intent to sign."""
     connection.execute(
-        certificates.insert().values(
-            serial=serial,
-            authority=authority,
-            profile=PROFILE,
-            tbs=tbs,
-            not_before=not_before,
-            not_after=not_after,
-            created_at=now,
-        )
+        certificates.insert(),
+        {
+            "serial": prepared.serial_number,
+            "authority": authority,
+            "profile": prepared.profile,
+            "tbs": prepared.tbs,
+            "not_before": prepared.not_before,
+            "not_after": prepared.not_after,
+            "created_at": now,
+        },
     )
 
 
@@ -41,14 +50,14 @@ def complete(connection: Connection, serial: str, certificate: bytes) -> None:
     )
 
 
-def unfinished(connection: Connection, authority: str, before: datetime) -> list[str]:
+def unfinished_responders(connection: Connection, authority: str, before: datetime) -> list[str]:
     """Serials that were written down before then and whose signature never came to be known."""
     query = (
         sa.select(certificates.c.serial)
         .join(revocations, revocations.c.serial == certificates.c.serial, isouter=True)
         .where(
             certificates.c.authority == authority,
-            certificates.c.profile == PROFILE,
+            certificates.c.profile == _OCSP,
             certificates.c.certificate.is_(None),
             certificates.c.created_at < before,
             revocations.c.serial.is_(None),
@@ -57,14 +66,14 @@ def unfinished(connection: Connection, authority: str, before: datetime) -> list
     return list(connection.execute(query).scalars())
 
 
-def valid(connection: Connection, authority: str, now: datetime) -> list[bytes]:
+def valid_responders(connection: Connection, authority: str, now: datetime) -> list[bytes]:
     """DER of those that are valid now and not revoked, the one that ends last first."""
     query = (
         sa.select(certificates.c.certificate)
         .join(revocations, revocations.c.serial == certificates.c.serial, isouter=True)
         .where(
             certificates.c.authority == authority,
-            certificates.c.profile == PROFILE,
+            certificates.c.profile == _OCSP,
             certificates.c.certificate.is_not(None),
             certificates.c.not_before <= now,
             certificates.c.not_after > now,
