@@ -54,10 +54,6 @@ def parse_delivery_token(text: str | None) -> bytes:
     return token
 
 
-def format_delivery_token(token: bytes) -> str:
-    return base64url(token)
-
-
 def base64url(content: bytes) -> str:
     """Without padding (RFC 4648 5)."""
     return base64.urlsafe_b64encode(content).decode().rstrip("=")

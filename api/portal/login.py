@@ -10,11 +10,12 @@ from litestar.di import NamedDependency
 from litestar.params import FromQuery
 from litestar.response import Redirect
 
+from api.journey.tokens import base64url
 from api.lanes import LOGIN
 from api.logs import get_logger
 from api.portal.desk import Desk
 from api.portal.provider import CALLBACK, Attempt, LoginRefused, check_answers, claims_of
-from api.portal.sessions import COOKIE_BYTES, derive, parse_cookie, text
+from api.portal.sessions import COOKIE_BYTES, derive, parse_cookie
 from api.portal.visit import go
 from api.portal.visitors import safe_place
 from issuer.identity.errors import AssertionRefused, ProviderKeysUnavailable
@@ -25,9 +26,9 @@ log = get_logger()
 def _attempt(cookie: bytes) -> Attempt:
     """State, nonce and PKCE verifier are derived, so that a log-in under way leaves nothing at the server."""
     return Attempt(
-        state=text(derive(cookie, "state")),
-        nonce=text(derive(cookie, "nonce")),
-        verifier=text(derive(cookie, "verifier")),
+        state=base64url(derive(cookie, "state")),
+        nonce=base64url(derive(cookie, "nonce")),
+        verifier=base64url(derive(cookie, "verifier")),
     )
 
 
@@ -49,7 +50,7 @@ def login(
     answer = Redirect(
         desk.provider.login_address(_attempt(cookie), language=language, again=again), status_code=303
     )
-    answer.set_cookie(desk.cookies.attempt(f"{text(cookie)}.{place}", desk.config.login_lifetime))
+    answer.set_cookie(desk.cookies.attempt(f"{base64url(cookie)}.{place}", desk.config.login_lifetime))
     return answer
 
 

@@ -9,7 +9,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath, FromQuery
 
 from api.journey.records import JourneyRequest
-from api.journey.tokens import DELIVERY_TOKEN_BYTES, format_delivery_token
+from api.journey.tokens import DELIVERY_TOKEN_BYTES, base64url
 from api.lanes import ISSUING, MAILING, READING
 from api.portal.visit import Answer, Here, Visit, go
 from api.web.delivery import keystore_file
@@ -44,7 +44,7 @@ def show(visit: Here, request_id: FromPath[str], note: FromQuery[str | None] = N
             )
             if visit.delivery_token is None:
                 # The browser's own, before the verification: a lost answer can then be asked for again.
-                token = format_delivery_token(desk.random(DELIVERY_TOKEN_BYTES))
+                token = base64url(desk.random(DELIVERY_TOKEN_BYTES))
                 answer.set_cookie(desk.cookies.delivery(token, found.id))
             return answer
         case RequestState.GENERATING:

@@ -6,8 +6,6 @@ row's content is encrypted under, and the token of the forms. None of these lead
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 from datetime import datetime, timedelta
 
@@ -18,8 +16,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from api.journey.tables import sessions
+from api.journey.tokens import base64url, parse_delivery_token
 from api.portal.config import PortalConfig
 from issuer.clock import Clock, RandomBytes
+from issuer.errors import DeliveryTokenInvalid
 from issuer.registry.database import Database
 
 COOKIE_BYTES = 32
@@ -34,20 +34,16 @@ def derive(cookie: bytes, purpose: str) -> bytes:
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(cookie)
 
 
-def text(value: bytes) -> str:
-    return base64.urlsafe_b64encode(value).decode().rstrip("=")
-
-
 def parse_cookie(value: str | None) -> bytes | None:
+    """It has the shape of a delivery token: 32 random bytes."""
     try:
-        found = base64.b64decode((value or "") + "=", altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
+        return parse_delivery_token(value)
+    except DeliveryTokenInvalid:
         return None
-    return found if len(found) == COOKIE_BYTES else None
 
 
 def form_token(cookie: bytes) -> str:
-    return text(derive(cookie, "form"))
+    return base64url(derive(cookie, "form"))
 
 
 class Sessions:
@@ -75,7 +71,7 @@ class Sessions:
                     expires_at=min(latest, expires_at),
                 )
             )
-        return text(cookie)
+        return base64url(cookie)
 
     def find(self, cookie: bytes) -> str | None:
         """The assertion."""

@@ -76,7 +76,7 @@ class Visitors:
             raise
         except AssertionRefused:
             return Visitor(language=language, place=place, expired=True)
-        self._budget.spend(identity.ehealth_id or identity.subject)
+        self._budget.spend(identity)
         return Visitor(
             language=language,
             place=place,

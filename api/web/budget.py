@@ -6,6 +6,7 @@ import threading
 from datetime import datetime, timedelta
 
 from issuer.clock import Clock
+from issuer.identity.identity import Identity
 from policies.errors import TooManyRequests
 
 _WINDOW = timedelta(minutes=1)
@@ -21,8 +22,9 @@ class CallBudget:
         self._lock = threading.Lock()
         self._windows: dict[str, tuple[datetime, int]] = {}
 
-    def spend(self, person: str) -> None:
-        """Raises TooManyRequests."""
+    def spend(self, identity: Identity) -> None:
+        """Raises TooManyRequests. One budget for a person's pages and calls together."""
+        person = f"e:{identity.ehealth_id}" if identity.ehealth_id else f"s:{identity.subject}"
         now = self._clock()
         with self._lock:
             begun, calls = self._windows.get(person, (now, 0))

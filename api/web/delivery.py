@@ -9,7 +9,7 @@ from litestar.params import JSONBody
 from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED
 
 from api.journey.steps import Person
-from api.journey.tokens import base64url, format_delivery_token
+from api.journey.tokens import base64url
 from api.lanes import ISSUING
 from api.web.openapi import FRESH, GATES, STEP, may
 from api.web.parameters import Caller, Cases, Id, KeyHeader, TokenHeader
@@ -41,7 +41,7 @@ def verify(
 ) -> VerificationOut:
     """The code that was mailed: the store is made from then on. Repeatable with one's own token or key."""
     accepted = cases.verification.verify(fresh, request_id, data.code, delivery_token, delivery_key)
-    token = None if accepted.token is None else format_delivery_token(accepted.token)
+    token = None if accepted.token is None else base64url(accepted.token)
     return VerificationOut(request=request_out(accepted.request), delivery_token=token)
 
 

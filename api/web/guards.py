@@ -50,8 +50,7 @@ def guards(verifier: AssertionVerifier, budget: CallBudget) -> list[Guard]:
     async def admit(connection: Connection, handler: BaseRouteHandler) -> None:
         if connection.scope.get("method") != "OPTIONS":
             person = await PROVING.run(prove, bearer_token(connection.scope))
-            identity = person.identity
-            budget.spend(f"e:{identity.ehealth_id}" if identity.ehealth_id else f"s:{identity.subject}")
+            budget.spend(person.identity)
             connection.scope["user"] = person
         check_ids(connection)
         check_accept(connection, handler)

@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 )
 
 from api.journey.tables import code_sends, requests
-from api.journey.tokens import format_delivery_token
+from api.journey.tokens import base64url
 from api.mail.errors import MailUnavailable
 from api.problems import problem_of
 from api.texts import Language
@@ -52,7 +52,7 @@ GENERATING, READY, DELIVERED, EXPIRED, FAILED = (
     RequestState.FAILED,
 )
 AWAY = "ca-unavailable"
-OWN_TOKEN = format_delivery_token(b"t" * 32)
+OWN_TOKEN = base64url(b"t" * 32)
 OWN_RECIPIENT = derive_recipient(b"t" * 32)
 SECONDS = (31.3, 97.7, 127.1, 307.9, 613.3, 25 * 3600.1)
 """Past the pause, the bounds, a code's life, a delivery's, a day; never onto the very moment."""
@@ -557,7 +557,7 @@ class JourneyMachine(RuleBasedStateMachine):
 
         def verify(code: str) -> None:
             accepted = world.verification.verify(person, request_id, code, OWN_TOKEN if own else None)
-            holder.tokens[request_id] = format_delivery_token(accepted.token)
+            holder.tokens[request_id] = base64url(accepted.token)
 
         token = holder.tokens.get(request_id) if step == "fetch" else None
         calls = {

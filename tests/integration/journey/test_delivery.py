@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
-from api.journey.tokens import format_delivery_token
+from api.journey.tokens import base64url
 from api.problems import RemoteProblem
 from issuer.errors import DeliveryExpired, DeliveryTokenInvalid, NotFound
 from issuer.registry.deliveries import Part
@@ -170,9 +170,9 @@ def test_both_parts_fetched_and_then_deactivated_was_still_delivered(world: Worl
 def test_the_same_token_in_other_spellings(world: World) -> None:
     person = world.person()
     begun = world.until_state(person, RequestState.CODE_SENT)
-    token = format_delivery_token(bytes(range(224, 256)))
+    token = base64url(bytes(range(224, 256)))
     accepted = world.verification.verify(person, begun.request_id, begun.code, token + "=")
     world.go_on()
-    assert format_delivery_token(accepted.token) == token
+    assert base64url(accepted.token) == token
     for spelling in (token, token + "=", token + "=="):
         assert world.journey.fetch(person, begun.request_id, "password", spelling)

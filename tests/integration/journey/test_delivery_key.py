@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
-from api.journey.tokens import format_delivery_token
+from api.journey.tokens import base64url
 from issuer.errors import DeliveryTokenInvalid
 from issuer.issuance.keystore.sealing import open_sealed
 from issuer.registry.deliveries import Part, sealing_context
@@ -14,7 +14,7 @@ from policies.lifecycle import RequestState
 from tests.fixtures.world import World
 
 KEY = X25519PrivateKey.from_private_bytes(bytes(range(32)))
-PUBLIC = format_delivery_token(KEY.public_key().public_bytes_raw())
+PUBLIC = base64url(KEY.public_key().public_bytes_raw())
 PARTS: tuple[Part, ...] = ("password", "keystore")
 
 
@@ -54,9 +54,9 @@ def test_another_key_or_a_token_gets_nothing(world: World) -> None:
     other = X25519PrivateKey.generate()
     for token, key in (
         (None, None),
-        (None, format_delivery_token(other.public_key().public_bytes_raw())),
-        (format_delivery_token(other.private_bytes_raw()), None),
-        (format_delivery_token(KEY.private_bytes_raw()), PUBLIC),
+        (None, base64url(other.public_key().public_bytes_raw())),
+        (base64url(other.private_bytes_raw()), None),
+        (base64url(KEY.private_bytes_raw()), PUBLIC),
     ):
         with pytest.raises(DeliveryTokenInvalid):
             world.journey.fetch(person, request_id, "password", token, key)
@@ -69,7 +69,7 @@ def test_a_key_to_which_anybody_could_open_is_refused_before_anything_begins(
     person = world.person()
     request_id, code = world.until_code(person)
     with pytest.raises(DeliveryTokenInvalid):
-        world.verification.verify(person, request_id, code, None, format_delivery_token(key))
+        world.verification.verify(person, request_id, code, None, base64url(key))
     assert world.journey.find(person, request_id).state is RequestState.CODE_SENT
 
 
@@ -80,4 +80,4 @@ def test_ciphertext_that_does_not_open_is_an_invalid_token(
     request_id, token = world.until_ready(person)
     monkeypatch.setattr("api.journey.journey.sealing_context", lambda *_: b"another")
     with pytest.raises(DeliveryTokenInvalid):
-        world.journey.fetch(person, request_id, "password", format_delivery_token(token))
+        world.journey.fetch(person, request_id, "password", base64url(token))

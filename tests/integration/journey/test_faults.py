@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from api.journey.steps import Person
 from api.journey.tables import journey_events
-from api.journey.tokens import format_delivery_token
+from api.journey.tokens import base64url
 from api.problems import RemoteProblem, problem_of
 from hsm.token import Token
 from issuer.audit.events import record
@@ -37,7 +37,7 @@ from tests.fixtures.world import World
 
 Way = Callable[[World, Person], None]
 
-OWN_TOKEN = format_delivery_token(b"t" * 32)
+OWN_TOKEN = base64url(b"t" * 32)
 EVERY = 13
 """Of the fast suite; the slow one takes them all."""
 

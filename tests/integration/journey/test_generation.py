@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from api.internal.client import IssuerSilent, IssuerUnreachable
 from api.journey.ordering import order_store
-from api.journey.tokens import format_delivery_token
+from api.journey.tokens import base64url
 from api.problems import RemoteProblem
 from issuer.issuance.keystore.errors import WorkerFailed
 from issuer.issuance.keystore.workshop import Workshop
@@ -20,7 +20,7 @@ from policies.lifecycle import RequestState, StoreStatus
 from tests.fixtures.invariants import check_invariants, rows
 from tests.fixtures.world import World
 
-OWN_TOKEN = format_delivery_token(b"t" * 32)
+OWN_TOKEN = base64url(b"t" * 32)
 
 
 def statuses(world: World) -> Counter[str]:
@@ -36,7 +36,7 @@ def test_a_repeated_verification_with_ones_own_token_gives_the_same_answer(world
     # Another token, another code, or none: that is another act.
     for code, token in (
         (begun.code, None),
-        (begun.code, format_delivery_token(b"x" * 32)),
+        (begun.code, base64url(b"x" * 32)),
         ("no code", OWN_TOKEN),
     ):
         with pytest.raises(WrongState):

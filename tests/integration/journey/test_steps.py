@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from api.journey.tables import code_sends, journey_events, requests
-from api.journey.tokens import format_delivery_token
+from api.journey.tokens import base64url
 from api.texts import Language
 from issuer.errors import DeliveryExpired, NotFound
 from issuer.registry.tables import revocations, stores
@@ -84,7 +84,7 @@ def _verify(world: World, person: Person, request_id: str) -> object:
 
 
 def _fetch(world: World, person: Person, request_id: str) -> object:
-    return world.journey.fetch(person, request_id, "password", format_delivery_token(b"t" * 32))
+    return world.journey.fetch(person, request_id, "password", base64url(b"t" * 32))
 
 
 STEPS: dict[str, Callable[[World, Person, str], object]] = {

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
-from api.journey.tokens import format_delivery_token
+from api.journey.tokens import base64url
 from api.problems import RemoteProblem
 from issuer.errors import DeliveryExpired, DeliveryTokenInvalid
 from issuer.registry import tables
@@ -21,7 +21,7 @@ def test_a_professional_gets_one_store_and_ends_it(world: World) -> None:
     request_id, token = world.until_ready(person)
     assert world.journey.find(person, request_id).state is RequestState.READY
 
-    text = format_delivery_token(token)
+    text = base64url(token)
     password = world.journey.fetch(person, request_id, "password", text)
     keystore = world.journey.fetch(person, request_id, "keystore", text)
     opened = load_pkcs12(keystore, password)
@@ -53,6 +53,6 @@ def test_a_professional_gets_one_store_and_ends_it(world: World) -> None:
 def test_only_the_token_that_ordered_opens_the_delivery(world: World) -> None:
     person = world.person()
     request_id, _ = world.until_ready(person)
-    for wrong in (None, "", "short", format_delivery_token(b"x" * 32)):
+    for wrong in (None, "", "short", base64url(b"x" * 32)):
         with pytest.raises(DeliveryTokenInvalid):
             world.journey.fetch(person, request_id, "password", wrong)
