@@ -37,9 +37,7 @@ class PooledSession:
         if handle is None:
             handle = keys.find_bound(self.raw, identity, self.accept)
             self.handles[identity] = handle
-        return order.accept(
-            handle.sign(order.data, mechanism=order.mechanism, mechanism_param=order.parameter)
-        )
+        return order.accept(handle.sign(order.data, mechanism=order.mechanism))
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Keys of the token as ``cryptography`` private keys, so that its builders sign with them.
 
-The hash is computed here and the token signs it raw (ECDSA, RSA_PKCS over a DigestInfo,
-or PSS): mechanisms that hash are missing on some tokens. Every signature is verified
+The hash is computed here and the token signs it raw (ECDSA, RSA_PKCS over a DigestInfo):
+mechanisms that hash are missing on some tokens. Every signature is verified
 with the expected public key before it leaves; a stale handle has signed with another key.
 """
 
@@ -15,37 +15,17 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
-from pkcs11 import MGF, Mechanism
+from pkcs11 import Mechanism
 
 from hsm.errors import KeyRefused, SignatureWrong
 from hsm.keys import PublicKey
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _HashFacts:
-    mechanism: Mechanism
-    mgf: MGF
-    digest_info: bytes
-    """The DER before the digest, RFC 8017 section 9.2, note 1."""
-
-
-_HASHES: Mapping[str, _HashFacts] = {
-    "sha256": _HashFacts(
-        mechanism=Mechanism.SHA256,
-        mgf=MGF.SHA256,
-        digest_info=bytes.fromhex("3031300d060960864801650304020105000420"),
-    ),
-    "sha384": _HashFacts(
-        mechanism=Mechanism.SHA384,
-        mgf=MGF.SHA384,
-        digest_info=bytes.fromhex("3041300d060960864801650304020205000430"),
-    ),
-    "sha512": _HashFacts(
-        mechanism=Mechanism.SHA512,
-        mgf=MGF.SHA512,
-        digest_info=bytes.fromhex("3051300d060960864801650304020305000440"),
-    ),
+_DIGEST_INFO: Mapping[str, bytes] = {
+    "sha256": bytes.fromhex("3031300d060960864801650304020105000420"),
+    "sha384": bytes.fromhex("3041300d060960864801650304020205000430"),
+    "sha512": bytes.fromhex("3051300d060960864801650304020305000440"),
 }
+"""The DER before the digest, RFC 8017 section 9.2, note 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +33,6 @@ class SignatureOrder:
     """One signature to be made by the token, and how to tell that it is right."""
 
     mechanism: Mechanism
-    parameter: Any
     data: bytes
     encode: Callable[[bytes], bytes]
     """From the token's form to that of X.509."""
@@ -88,7 +67,6 @@ def ecdsa_order(
 
     return SignatureOrder(
         mechanism=Mechanism.ECDSA,
-        parameter=None,
         # FIPS 186-5 6.4.1: the leftmost bits count. Tokens differ in whether they cut it themselves.
         data=digest[:size],
         encode=encode,
@@ -102,30 +80,15 @@ def rsa_order(
     scheme: padding.AsymmetricPadding,
     algorithm: Prehashed | hashes.HashAlgorithm,
 ) -> SignatureOrder:
+    if not isinstance(scheme, padding.PKCS1v15):
+        raise UnsupportedAlgorithm("the token signs PKCS#1 v1.5")
     digest, hash_algorithm = _digest(data, algorithm)
-    facts = _HASHES[hash_algorithm.name]
     prehashed = Prehashed(hash_algorithm)
-    if isinstance(scheme, padding.PKCS1v15):
-        return SignatureOrder(
-            mechanism=Mechanism.RSA_PKCS,
-            parameter=None,
-            data=facts.digest_info + digest,
-            encode=bytes,
-            verify=lambda signature: public_key.verify(signature, digest, scheme, prehashed),
-        )
-    if not isinstance(scheme, padding.PSS):
-        raise UnsupportedAlgorithm("the token signs PKCS#1 v1.5 and PSS")
-    salt = _salt_length(public_key, scheme, hash_algorithm)
-    mgf_hash = scheme.mgf._algorithm
-    if mgf_hash.name != hash_algorithm.name:
-        raise UnsupportedAlgorithm("PSS is used with one hash for message and mask")
-    explicit = padding.PSS(padding.MGF1(hash_algorithm), salt)
     return SignatureOrder(
-        mechanism=Mechanism.RSA_PKCS_PSS,
-        parameter=(facts.mechanism, facts.mgf, salt),
-        data=digest,
+        mechanism=Mechanism.RSA_PKCS,
+        data=_DIGEST_INFO[hash_algorithm.name] + digest,
         encode=bytes,
-        verify=lambda signature: public_key.verify(signature, digest, explicit, prehashed),
+        verify=lambda signature: public_key.verify(signature, digest, scheme, prehashed),
     )
 
 
@@ -139,7 +102,7 @@ def probe_order(public_key: PublicKey) -> SignatureOrder:
 
 def _digest(data: bytes, algorithm: Any) -> tuple[bytes, hashes.HashAlgorithm]:
     chosen = algorithm._algorithm if isinstance(algorithm, Prehashed) else algorithm
-    if not isinstance(chosen, hashes.HashAlgorithm) or chosen.name not in _HASHES:
+    if not isinstance(chosen, hashes.HashAlgorithm) or chosen.name not in _DIGEST_INFO:
         raise UnsupportedAlgorithm("the token signs SHA-256, SHA-384 and SHA-512")
     if isinstance(algorithm, Prehashed):
         if len(data) != chosen.digest_size:
@@ -148,19 +111,6 @@ def _digest(data: bytes, algorithm: Any) -> tuple[bytes, hashes.HashAlgorithm]:
     context = hashes.Hash(chosen)
     context.update(data)
     return context.finalize(), chosen
-
-
-def _salt_length(
-    public_key: rsa.RSAPublicKey, scheme: padding.PSS, hash_algorithm: hashes.HashAlgorithm
-) -> int:
-    length = scheme._salt_length
-    if length is padding.PSS.DIGEST_LENGTH:
-        return hash_algorithm.digest_size
-    if length is padding.PSS.MAX_LENGTH:
-        return padding.calculate_max_pss_salt_length(public_key, hash_algorithm)
-    if not isinstance(length, int):
-        raise UnsupportedAlgorithm("AUTO is a salt length for verifying")
-    return length
 
 
 class _OnToken:

@@ -15,7 +15,7 @@ from pkilint import etsi, loader, pkix
 from pkilint.cabf import cabf_crl
 from pkilint.etsi import etsi_shared
 from pkilint.etsi.etsi_constants import CertificateType
-from pkilint.pkix import certificate, crl, extension, name, ocsp
+from pkilint.pkix import certificate, crl, extension, name
 from pkilint.pkix.certificate import certificate_key
 from pkilint.validation import ValidationFindingSeverity, ValidationResult
 
@@ -72,18 +72,6 @@ def _crl(kind: CrlKind) -> Any:
     )
 
 
-@lru_cache
-def _ocsp() -> Any:
-    return ocsp.create_pkix_ocsp_response_validator_container(
-        [
-            ocsp.create_response_decoder(),
-            pkix.create_attribute_decoder(name.ATTRIBUTE_TYPE_MAPPINGS),
-            pkix.create_extension_decoder(extension.EXTENSION_MAPPINGS),
-        ],
-        [],
-    )
-
-
 def _refuse(results: Iterable[ValidationResult], accepted: frozenset[str] = frozenset()) -> None:
     findings = tuple(
         f"{description.finding.severity.name} {description.finding.code} at {result.node.path}"
@@ -117,8 +105,3 @@ def lint_crl(der: bytes, kind: CrlKind, *, sample: int = 20) -> None:
         parsed["tbs_cert_list"]["revoked_certificates"] = [entries[index] for index in range(sample)]
         der = parsed.dump(force=True)
     _refuse(_crl(kind).validate(loader.load_der_crl(der).root))
-
-
-def lint_ocsp_answer(der: bytes) -> None:
-    """Lint a successful OCSP answer; raises LintRefused. The rules are thin: publisher.ocsp checks more."""
-    _refuse(_ocsp().validate(loader.load_der_ocsp_response(der).root))

@@ -27,7 +27,7 @@ def ca_key(request: pytest.FixtureRequest, token: Token) -> PrivateKey:
     return make_key(token, "ca", request.param)
 
 
-def certificate(key: PrivateKey, **options: object) -> x509.Certificate:
+def certificate(key: PrivateKey) -> x509.Certificate:
     return (
         x509.CertificateBuilder()
         .subject_name(NAME)
@@ -36,20 +36,12 @@ def certificate(key: PrivateKey, **options: object) -> x509.Certificate:
         .serial_number(4711)
         .not_valid_before(NOW)
         .not_valid_after(NOW + timedelta(days=1))
-        .sign(key, hashes.SHA384(), **options)  # type: ignore[arg-type]
+        .sign(key, hashes.SHA384())
     )
 
 
 def test_certificates(ca_key: PrivateKey) -> None:
     certificate(ca_key).verify_directly_issued_by(certificate(ca_key))
-
-
-def test_certificates_signed_with_pss(token: Token) -> None:
-    key = make_key(token, "ca", "rsa-2048")
-    scheme = padding.PSS(padding.MGF1(hashes.SHA384()), padding.PSS.DIGEST_LENGTH)
-    issued = certificate(key, rsa_padding=scheme)
-    issued.verify_directly_issued_by(issued)
-    assert issued.signature_algorithm_oid.dotted_string == "1.2.840.113549.1.1.10"
 
 
 def test_crls(ca_key: PrivateKey) -> None:
@@ -88,9 +80,8 @@ def test_digests_of_every_hash(token: Token, algorithm: hashes.HashAlgorithm) ->
     signature = ec_key.sign(digest, ec.ECDSA(Prehashed(algorithm)))
     ec_key.public_key().verify(signature, b"to be signed", ec.ECDSA(algorithm))
     assert not isinstance(rsa_key, ec.EllipticCurvePrivateKey)
-    for scheme in (padding.PKCS1v15(), padding.PSS(padding.MGF1(algorithm), padding.PSS.MAX_LENGTH)):
-        signature = rsa_key.sign(digest, scheme, Prehashed(algorithm))
-        rsa_key.public_key().verify(signature, b"to be signed", scheme, algorithm)
+    signature = rsa_key.sign(digest, padding.PKCS1v15(), Prehashed(algorithm))
+    rsa_key.public_key().verify(signature, b"to be signed", padding.PKCS1v15(), algorithm)
 
 
 @pytest.mark.parametrize("threads", [2, 8])

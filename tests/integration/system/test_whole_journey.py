@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 from cryptography.x509.ocsp import OCSPRequestBuilder, OCSPResponseStatus, load_der_ocsp_response
 
-from issuer.issuance.lint import lint_certificate, lint_crl, lint_ocsp_answer
+from issuer.issuance.lint import lint_certificate, lint_crl
+from tests.fixtures.linting import lint_ocsp_answer
 from tests.fixtures.system import PATIENCE, System
 
 

@@ -17,11 +17,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from issuer.issuance.errors import AuthorityRefused, OcspRefused
 from issuer.issuance.keys import KeyType, PrivateKey, verifies
-from issuer.issuance.lint import lint_ocsp_answer
 from issuer.publisher.ocsp import Responder, Revoked, SingleAnswer, Status, build_answer
 from issuer.publisher.ocsp_request import ERROR_ANSWERS, CertId, HashName
 from policies.reasons import X509Reason
 from tests.fixtures.authorities import NOW, chain, load, private_key, responder_certificate
+from tests.fixtures.linting import lint_ocsp_answer
 
 SECOND = NOW.replace(microsecond=0)
 LIFE = timedelta(hours=12)
