@@ -16,6 +16,8 @@ missing_packages() {
         if lacks_command git; then echo git; fi
         if lacks_command openssl; then echo openssl; fi
         if lacks_command chromium; then echo chromium; fi
+        # The driver that Playwright brings along is linked against it.
+        if lacks_file '/usr/lib/*/libatomic.so.1'; then echo libatomic1; fi
         if lacks_command node; then echo nodejs; fi
         if lacks_command npm; then echo npm; fi
         if lacks_file '/usr/lib/postgresql/*/bin/initdb'; then echo postgresql; fi
