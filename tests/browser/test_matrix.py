@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import START, Visit, Visitor
 from tests.browser.test_journey import opens
@@ -199,17 +199,22 @@ def test_renewal_is_guided(visit_of: Callable[..., Visitor], hasty: System) -> N
     expect(person.page.locator(".history")).to_contain_text("Renouvelé")
 
 
-def test_a_gate_lost_half_way_lets_nobody_on(visit: Visit) -> None:
-    person = visit()
-    person.until_code()
-    place, code = person.request_path(), person.code()
-    left_open = person.page
-    person.page = person.open_tab()
+def lose_a_gate(person: Visitor) -> Page:
+    """In another tab; the one that was left open."""
+    left_open, person.page = person.page, person.open_tab()
     person.go("/")
     person.press("Déconnexion")
     person.arrive(account_status="suspended")
     expect(person.page.locator(".unmet")).to_have_count(1)
     assert person.page.locator("form[action='/requests']").count() == 0
+    return left_open
+
+
+def test_a_gate_lost_half_way_lets_nobody_on(visit: Visit) -> None:
+    person = visit()
+    person.until_code()
+    place, code = person.request_path(), person.code()
+    left_open = lose_a_gate(person)
     person.go(place)
     person.heading("Une condition d'accès n'est pas remplie")
     assert person.page.locator("#code").count() == 0
@@ -217,6 +222,25 @@ def test_a_gate_lost_half_way_lets_nobody_on(visit: Visit) -> None:
     person.verify(code)
     person.heading("Ce formulaire n'est plus valable")
     assert person.system.mails(person.address, "issued") == []
+
+
+def test_a_gate_lost_at_the_delivery_ends_it(visit: Visit) -> None:
+    person = visit()
+    person.until_delivery()
+    place = person.request_path()
+    person.page = lose_a_gate(person)
+    person.page.on("dialog", lambda dialog: dialog.accept())
+    person.page.get_by_role("link", name="Afficher le mot de passe").click()
+    person.heading("Une condition d'accès n'est pas remplie")
+    assert person.page.locator("#password").count() == 0
+    person.go("/")
+    person.press("Déconnexion")
+    person.arrive()
+    assert person.page.locator(".badge.active").count() == 0
+    expect(person.page.locator(".history")).to_contain_text("Révoqué")
+    person.go(place)
+    person.heading("Votre demande a été arrêtée")
+    assert person.faults() == []
 
 
 def test_a_generation_past_its_bound_ends_and_leaves_no_store(
