@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 import msgspec
 
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+from issuer.identity.config import require_safe_address
 
 
 class PortalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,10 +33,3 @@ class PortalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise ValueError("portal.scope: openid is needed")
         if min(self.session_idle, self.session_absolute, self.login_lifetime) < 1:
             raise ValueError("portal: durations are positive")
-
-
-def require_safe_address(name: str, url: str) -> None:
-    """Raises ValueError."""
-    address = urlsplit(url)
-    if address.scheme != "https" and not (address.scheme == "http" and address.hostname in _LOOPBACK):
-        raise ValueError(f"{name}: https, or http on the loopback interface")

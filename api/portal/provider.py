@@ -22,9 +22,9 @@ from authlib.oauth2.client import OAuth2Client
 from joserfc import jws
 from joserfc.errors import JoseError
 
-from api.portal.config import PortalConfig, require_safe_address
+from api.portal.config import PortalConfig
 from issuer.clock import Clock
-from issuer.identity.config import IdentityConfig
+from issuer.identity.config import IdentityConfig, require_safe_address
 from issuer.identity.errors import AssertionRefused
 from issuer.secrets import Secret
 

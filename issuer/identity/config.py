@@ -68,12 +68,17 @@ class IdentityConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         if not self.accepted_acr and not self.accepted_amr:
             raise ValueError("identity: accepted_acr or accepted_amr must say what LuxTrust is")
         if self.jwks_url is not None:
-            address = urlsplit(self.jwks_url)
-            if address.scheme != "https" and not (address.scheme == "http" and address.hostname in _LOOPBACK):
-                raise ValueError("identity.jwks_url: https, or http on the loopback interface")
+            require_safe_address("identity.jwks_url", self.jwks_url)
         if min(self.jwks_refresh, self.jwks_retry, self.jwks_keep, self.max_auth_age) <= 0 or self.leeway < 0:
             raise ValueError("identity: durations are positive")
 
     @property
     def simulated(self) -> bool:
         return (urlsplit(self.issuer).hostname or "").endswith(".invalid")
+
+
+def require_safe_address(name: str, url: str) -> None:
+    """Of the provider. Raises ValueError."""
+    address = urlsplit(url)
+    if address.scheme != "https" and not (address.scheme == "http" and address.hostname in _LOOPBACK):
+        raise ValueError(f"{name}: https, or http on the loopback interface")
