@@ -28,7 +28,7 @@ from issuer.issuance.issuing import Issuance
 from issuer.issuance.keys import public_key
 from issuer.issuance.keystore.workshop import Workshop
 from issuer.issuance.officers import OfficerDesk
-from issuer.issuance.profiles import TemplateMaker, load_profiles
+from issuer.issuance.profiles import load_profiles
 from issuer.issuance.reaper import Reaper
 from issuer.publisher.crl_issuer import CrlIssuer
 from issuer.publisher.responder_issuer import ResponderIssuer
@@ -58,7 +58,7 @@ def main(settings: Settings) -> None:
     issuance = Issuance(
         database=database,
         authority=authority,
-        maker=TemplateMaker(profiles.professional, authority.issuer, random),
+        profile=profiles.professional,
         workshop=workshop,
         key_type=settings.keystore.key_type,
         config=settings.issuance,

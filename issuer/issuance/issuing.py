@@ -34,7 +34,7 @@ from issuer.issuance.keystore.keypairs import KeyType
 from issuer.issuance.keystore.messages import KeystoreOrder
 from issuer.issuance.keystore.pkcs12 import Profile as KeystoreProfile
 from issuer.issuance.keystore.workshop import Workshop
-from issuer.issuance.profiles import TemplateMaker
+from issuer.issuance.profiles import Profile
 from issuer.issuance.subjects import Subject
 from issuer.registry import orders, stores
 from issuer.registry.database import Database
@@ -76,7 +76,7 @@ class Issuance:
         *,
         database: Database,
         authority: Authority,
-        maker: TemplateMaker,
+        profile: Profile,
         workshop: Workshop,
         key_type: KeyType,
         config: IssuanceConfig,
@@ -86,7 +86,7 @@ class Issuance:
     ) -> None:
         self._database = database
         self._authority = authority
-        self._maker = maker
+        self._profile = profile
         self._workshop = workshop
         self._key_type = key_type
         self._config = config
@@ -228,16 +228,18 @@ class Issuance:
         with self._workshop.open(order) as job:
             fault_point(FaultPoint.KEY_MADE)
             now = self._clock()
-            template = self._maker.make(
-                Subject(
+            template = self._profile.prepare(
+                issuer=self._authority.issuer,
+                key=job.public_key,
+                now=now,
+                random=self._random,
+                subject=Subject(
                     given_name=store.given_name,
                     family_name=store.family_name,
                     ehealth_id=store.ehealth_id,
                     profession_code=store.profession_code,
                     profession_label=store.profession_label,
                 ),
-                job.public_key,
-                now,
             )
             fault_point(FaultPoint.CERTIFICATE_LINTED)
             with self._database.write() as connection:

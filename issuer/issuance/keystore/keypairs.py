@@ -52,8 +52,8 @@ def prove(key: KeyPair, nonce: bytes) -> bytes:
     return key.sign(statement, ECDSA(SHA256()))
 
 
-def verify_proof(key_type: KeyType, spki: bytes, nonce: bytes, proof: bytes) -> None:
-    """Raises ProofRefused."""
+def verify_proof(key_type: KeyType, spki: bytes, nonce: bytes, proof: bytes) -> PublicKey:
+    """The public key, which is of that type. Raises ProofRefused."""
     try:
         key = load_der_public_key(spki)
         statement = _PURPOSE + nonce + spki
@@ -70,3 +70,4 @@ def verify_proof(key_type: KeyType, spki: bytes, nonce: bytes, proof: bytes) -> 
         raise ProofRefused(f"the proof of possession does not verify: {type(error).__name__}") from None
     if not matches:
         raise ProofRefused(f"the public key is not one of type {key_type} in DER")
+    return key

@@ -22,7 +22,7 @@ from issuer.issuance.keystore.errors import (
     WorkshopError,
 )
 from issuer.issuance.keystore.keeper import TemplateKeeper
-from issuer.issuance.keystore.keypairs import ProofRefused, verify_proof
+from issuer.issuance.keystore.keypairs import ProofRefused, PublicKey, verify_proof
 from issuer.issuance.keystore.messages import (
     CertificateMade,
     ChannelClosed,
@@ -42,7 +42,7 @@ _NONCE_SIZE = 32
 class OpenJob:
     """One worker that has made its key and waits for the certificate."""
 
-    def __init__(self, channel: socket.socket, deadline: float, public_key: bytes) -> None:
+    def __init__(self, channel: socket.socket, deadline: float, public_key: PublicKey) -> None:
         self._channel = channel
         self._deadline = deadline
         self.public_key = public_key
@@ -111,10 +111,10 @@ class Workshop:
             channel, made = self._begin(job, deadline)
             with channel:
                 try:
-                    verify_proof(order.key_type, made.public_key, job.nonce, made.proof)
+                    key = verify_proof(order.key_type, made.public_key, job.nonce, made.proof)
                 except ProofRefused as error:
                     raise WorkerFailed(str(error)) from None
-                yield OpenJob(channel, deadline, made.public_key)
+                yield OpenJob(channel, deadline, key)
         finally:
             self._places.release()
 

@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from issuer.clock import Clock, RandomBytes
 from issuer.issuance.config import PkiConfig, ProfileConfig
 from issuer.issuance.errors import CertificateError, ProfileRefused
-from issuer.issuance.keys import key_type_of, public_key, sample_public_key
+from issuer.issuance.keys import key_type_of, sample_public_key
 from issuer.issuance.keystore.keypairs import KeyType, PublicKey
 from issuer.issuance.subjects import Subject, admission, authority_name, person_name
 from issuer.issuance.templates import Issuer, Template, build_template
@@ -55,7 +53,7 @@ class Profile:
         random: RandomBytes,
         subject: Subject | None = None,
     ) -> Template:
-        """A linted certificate without its signature; about 6 ms.
+        """A linted certificate without its signature; about 4 ms.
 
         ``subject`` is given for professionals and for nobody else. Raises SubjectRefused for
         a name that cannot stand in a certificate, LintRefused, ProfileRefused for a key
@@ -81,25 +79,6 @@ class Profile:
             now=now,
             random=random,
             more=more,
-        )
-
-
-class TemplateMaker:
-    """One profile for one authority, with the randomness it uses. Thread-safe."""
-
-    def __init__(self, profile: Profile, issuer: Issuer, random: RandomBytes) -> None:
-        self._profile = profile
-        self._issuer = issuer
-        self._random = random
-
-    def make(self, subject: Subject | None, spki: bytes, now: datetime) -> Template:
-        """``spki`` is a SubjectPublicKeyInfo in DER; raises as ``Profile.prepare`` does."""
-        try:
-            key = public_key(load_der_public_key(spki))
-        except (ValueError, UnsupportedAlgorithm) as error:
-            raise ProfileRefused(f"{self._profile.name}: {error}") from None
-        return self._profile.prepare(
-            issuer=self._issuer, key=key, now=now, random=self._random, subject=subject
         )
 
 

@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 
 from issuer.clock import system_random
 from issuer.issuance.errors import ProfileRefused, TemplateRefused
-from issuer.issuance.keys import spki
-from issuer.issuance.profiles import TemplateMaker
 from issuer.issuance.templates import BACKDATE, Template, random_serial, serial_text
 from tests.fixtures.authorities import JEANNE, NOW, chain, private_key, profiles
 
@@ -96,11 +94,10 @@ def test_serials_are_positive_and_of_20_octets(octets: bytes) -> None:
     assert serial & ((1 << 158) - 1) == int.from_bytes(octets) & ((1 << 158) - 1)
 
 
-def test_maker_takes_spki() -> None:
-    maker = TemplateMaker(profiles().professional, chain().issuing.issuer, system_random)
-    made = maker.make(JEANNE, spki(private_key("p-384").public_key()), NOW)
+def test_no_professional_is_nobody() -> None:
+    key = private_key("p-384").public_key()
+    issuer, random = chain().issuing.issuer, system_random
+    made = profiles().professional.prepare(issuer=issuer, key=key, now=NOW, random=random, subject=JEANNE)
     assert made.profile == "professional"
-    with pytest.raises(ProfileRefused):
-        maker.make(JEANNE, b"not a key", NOW)
     with pytest.raises(ProfileRefused, match="nobody"):
-        maker.make(None, spki(private_key("p-384").public_key()), NOW)
+        profiles().professional.prepare(issuer=issuer, key=key, now=NOW, random=random)
