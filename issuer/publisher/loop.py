@@ -193,7 +193,10 @@ class _Task:
         while not stop.is_set():
             self.wake.wait()
             self.wake.clear()
-            if stop.is_set() or not leading.is_set() or time.monotonic() < not_before:
+            if not leading.is_set():
+                self._works()  # Who stands by fails at nothing.
+                continue
+            if stop.is_set() or time.monotonic() < not_before:
                 continue
             try:
                 self._step()
@@ -204,7 +207,9 @@ class _Task:
                 self.wake.set()
             else:
                 pause, not_before = self._first, time.monotonic() + self._every
-                self._worked()
+                if self.failure is not None:
+                    log.info("publication-works-again", task=self.name)
+                self._works()
 
     def _failed(self, error: Exception) -> None:
         if self.failure is None:
@@ -213,8 +218,6 @@ class _Task:
         FAILURES.labels(self.name).inc()
         log.warning("publication-failed", task=self.name, cause=f"{self.failure}: {error}")
 
-    def _worked(self) -> None:
-        if self.failure is not None:
-            log.info("publication-works-again", task=self.name)
+    def _works(self) -> None:
         self.failure = None
         FAILING_SINCE.labels(self.name).set(0)

@@ -90,6 +90,15 @@ def test_the_issuer_away_delays_crls_and_no_answer(make_site: MakeSite, registry
         until(lambda: publisher.failing == {})
 
 
+def test_who_stands_by_fails_at_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it failed at before is another's to do now, and no alarm of this one."""
+    site.door.broken = True
+    with running(site) as publisher:
+        until(lambda: "crl" in publisher.failing)
+        monkeypatch.setattr(Leadership, "hold", lambda _: False)
+        until(lambda: not publisher.leads and publisher.failing == {})
+
+
 def test_one_leads_and_the_other_takes_over(
     make_site: MakeSite, open_registry: OpenRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
