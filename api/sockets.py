@@ -47,7 +47,7 @@ class Limits:
     keep_alive_seconds: int = 15
     connections: int = 2000
     requests: int = 200
-    """At work at once; more are answered ``too-many-requests``."""
+    """At work at once, all of their bodies here; more are answered ``too-many-requests``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,9 +285,24 @@ class _Overload:
         if self._at_work >= self._most:
             await send_problem(send, problem("too-many-requests", retry_after=1), close=True)
             return
+        arriving = True
+
+        async def arrived() -> Any:
+            # Who waits for a body works on nothing: else a few that never send theirs would hold every place.
+            nonlocal arriving
+            if not arriving:
+                return await receive()
+            self._at_work -= 1
+            try:
+                message: Any = await receive()
+            finally:
+                self._at_work += 1
+            arriving = message.get("more_body", False)
+            return message
+
         self._at_work += 1
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, arrived, send)
         finally:
             self._at_work -= 1
 

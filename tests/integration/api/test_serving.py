@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from api.addresses import SocketRefused, UnixAddress, open_socket
+from tests.integration.api.toys import LIMITS
 
 ROOT = Path(__file__).parents[3]
 NOBODY = 65534
@@ -190,6 +191,19 @@ def test_overload_is_told_with_a_time_to_come_back(toy: Callable[..., Toy]) -> N
     refused = next(response for response in answers if response.status_code == 429)
     assert refused.json()["code"] == "too-many-requests"
     assert refused.headers["retry-after"] == "1"
+
+
+def test_bodies_that_never_come_take_nobodys_place(toy: Callable[..., Toy]) -> None:
+    served = toy()
+    with contextlib.ExitStack() as opened:
+        for _ in range(LIMITS.requests + 1):
+            waiting = opened.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+            waiting.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")
+        while sum(connection_established(served.port)) <= LIMITS.requests:
+            time.sleep(0.01)
+        assert [httpx.get(f"{served.url}/").status_code for _ in range(3)] == [200] * 3
+        waiting.sendall(b"defghi")
+        assert waiting.recv(4096).startswith(b"HTTP/1.1 200 ")
 
 
 def test_what_runs_is_finished_before_the_end(toy: Callable[..., Toy]) -> None:
