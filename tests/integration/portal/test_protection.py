@@ -6,6 +6,7 @@ import re
 
 import pytest
 import sqlalchemy as sa
+from litestar.testing import RequestFactory
 
 from api.journey.tables import journey_events, requests
 from policies.lifecycle import RequestState
@@ -34,6 +35,13 @@ def test_forms_from_elsewhere(portal: Portal, headers: dict[str, str], fields: d
     assert refused.status_code == 403
     assert "Ce formulaire n'est plus valable" in refused.text
     assert count(portal) == 0
+
+
+def test_an_asterisk_is_no_page(portal: Portal) -> None:
+    """``GET *`` (RFC 9112 3.2.4) is a request without a path, and comes to the page for unknown addresses."""
+    request = RequestFactory().get("/")
+    request.scope["path"] = "*"
+    assert portal.desk.visitors.recognise(request).place == "/"
 
 
 def test_another_sessions_token_is_refused(portal: Portal) -> None:
