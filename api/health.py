@@ -16,6 +16,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from api.logs import get_logger
 from issuer.errors import NotFound
 
+_METRICS: Final = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
+"""Litestar adds the charset of text itself; named twice, it makes the type unreadable to Prometheus."""
+
 Check = Callable[[], None]
 """Returns where all is well, raises where not; the exception's class is what is shown."""
 
@@ -82,7 +85,7 @@ def health_router(
     def metrics(request: Request[object, object, State]) -> Response[bytes]:
         if not asked_on_this_machine(request.scope):
             raise NotFound("metrics are for this machine")
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(), media_type=_METRICS)
 
     return Router("/", route_handlers=[live, ready, metrics], include_in_schema=False)
 

@@ -187,7 +187,7 @@ def provider_app(
         from importlib import resources
 
         content = resources.files("api.demo").joinpath("static/login.css").read_bytes()
-        return Response(content, media_type="text/css; charset=utf-8")
+        return Response(content, media_type="text/css")
 
     @get("/.well-known/openid-configuration", sync_to_thread=False)
     def metadata() -> dict[str, Any]:

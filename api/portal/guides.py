@@ -44,7 +44,7 @@ def static(desk: NamedDependency[Desk], name: FromPath[str]) -> Response[bytes]:
     content, media_type = desk.pages.static.contents[name]
     return Response(
         content=content,
-        media_type=f"{media_type}; charset=utf-8",
+        media_type=media_type,
         headers={"Cache-Control": "public, max-age=31536000, immutable"},
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from tests.fixtures.assertions import Provider
 from tests.fixtures.edges import check_refusal, send_raw
@@ -461,7 +462,9 @@ def test_what_is_not_http(system: System, content: bytes) -> None:
 
 
 def test_metrics_are_for_this_machine(system: System) -> None:
-    assert "python_info" in system.http.get("/metrics").text
+    shown = system.http.get("/metrics")
+    assert "python_info" in shown.text
+    assert shown.headers["content-type"] == CONTENT_TYPE_LATEST
     for name, value in (
         ("X-Forwarded-For", "127.0.0.1"),
         ("Forwarded", "for=127.0.0.1"),
