@@ -52,15 +52,24 @@ def table(rows: list[dict[str, Any]], columns: list[str]) -> str:
     """Aligned columns, for people; "–" for what is empty."""
     if not rows:
         return "nothing"
-    lines = [
-        columns,
-        *[[str(row.get(name) if row.get(name) is not None else "–") for name in columns] for row in rows],
-    ]
+    lines = [columns, *[[_cell(row.get(name)) for name in columns] for row in rows]]
     widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
+
+
+def listing(fields: dict[str, Any]) -> str:
+    """A line a field, for people."""
+    width = max(map(len, fields))
+    return "\n".join(f"{name.ljust(width)}  {_cell(value)}" for name, value in fields.items())
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "–" if value is None else str(value)
 
 
 def exit_status(error: BaseException) -> int | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 import msgspec
 
 from api.cli.officer import OfficerClient, officer_name
-from api.cli.output import answer, table
+from api.cli.output import answer, listing, table
 from api.internal.officer_app import RevokeMessage, StoreRecord, StoreRecords
 from policies.lifecycle import StoreStatus
 from policies.reasons import RevocationReason
@@ -22,7 +24,7 @@ def store() -> None:
 
 @store.command(name="list")
 @click.option("--ehealth-id")
-@click.option("--serial", help="Hexadecimal.")
+@click.option("--serial", help="Hexadecimal, with colons or without.")
 @click.option("--status", type=click.Choice([status.value for status in StoreStatus]))
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
 @click.pass_context
@@ -34,7 +36,7 @@ def list_stores(
         "/stores",
         StoreRecords,
         ehealth_id=ehealth_id,
-        serial=serial.lower() if serial else None,
+        serial=_plain(serial) if serial else None,
         status=status,
         limit=limit,
     )
@@ -47,9 +49,7 @@ def list_stores(
 def show(context: click.Context, store_id: str) -> None:
     """Show one store."""
     found = OfficerClient(context).get(f"/stores/{store_id}", StoreRecord)
-    fields = msgspec.to_builtins(found)
-    width = max(map(len, fields))
-    answer(context, found, "\n".join(f"{name.ljust(width)}  {value}" for name, value in fields.items()))
+    answer(context, found, listing(msgspec.to_builtins(found)))
 
 
 @store.command()
@@ -66,6 +66,14 @@ def revoke(context: click.Context, store_ids: tuple[str, ...], reason: str, dry_
         dry_run=dry_run,
     )
     _answer_all(context, OfficerClient(context).post("/revocations", message, StoreRecords))
+
+
+def _plain(serial: str) -> str:
+    """As the registry has it; the portal and OpenSSL show pairs of digits with colons between."""
+    plain = serial.replace(":", "").lower()
+    if not re.fullmatch("[0-9a-f]{1,40}", plain):
+        raise click.BadParameter("not a hexadecimal number", param_hint="--serial")
+    return plain
 
 
 def _answer_all(context: click.Context, found: StoreRecords) -> None:

@@ -198,8 +198,10 @@ def test_shapes_of_stores_and_crls(system: System) -> None:
     assert not {"password", "keystore", "code"} & store.keys()
     shown = json.loads(system.mycert("--json", "store", "show", store["id"]).stdout)
     assert shown == store
-    by_serial = system.mycert("--json", "store", "list", "--serial", store["serial_number"].upper())
-    assert json.loads(by_serial.stdout)["items"] == [store]
+    plain = store["serial_number"].upper()
+    for serial in (plain, ":".join(plain[at : at + 2] for at in range(0, len(plain), 2))):
+        by_serial = system.mycert("--json", "store", "list", "--serial", serial)
+        assert json.loads(by_serial.stdout)["items"] == [store]
 
     number = crl_number(system)
     planned = json.loads(system.mycert("--json", "crl", "issue", "--dry-run").stdout)
@@ -239,6 +241,7 @@ def crl_number(system: System) -> int:
         "store revoke x",
         "store revoke --reason owner-s-whim x",
         "store list --limit 0",
+        "store list --serial 0x1g",
         "ceremony run no-such-file.toml",
         "ceremony run {checkout}/pyproject.toml",
         "ceremony run {checkout}/issuer/ceremony/demo.toml",
