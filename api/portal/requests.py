@@ -4,9 +4,11 @@ a second tab are all the same (R14); each form leads back to it."""
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from litestar import Response, get, post
 from litestar.params import FromPath, FromQuery
+from litestar.response import Redirect
 
 from api.journey.records import JourneyRequest
 from api.journey.tokens import DELIVERY_TOKEN_BYTES, base64url
@@ -147,6 +149,18 @@ def complete(visit: Here, request_id: FromPath[str]) -> Answer:
     return go("/?notice=delivered" if fetched else "/")
 
 
+@get(
+    [
+        f"/requests/{{request_id:str}}/{step}"
+        for step in ("terms", "code", "verification", "completion", "cancellation")
+    ],
+    sync_to_thread=False,
+)
+def back(request_id: FromPath[str]) -> Redirect:
+    """A form's address opened by itself, as a browser does that restores its tabs."""
+    return go(f"/requests/{quote(request_id, safe='')}")
+
+
 @post("/requests/{request_id:str}/cancellation", status_code=303)
 @ISSUING.handler
 def cancel(visit: Here, request_id: FromPath[str]) -> Answer:
@@ -199,5 +213,6 @@ HANDLERS = [
     password,
     keystore,
     complete,
+    back,
     cancel,
 ]

@@ -47,6 +47,7 @@ def test_from_log_in_to_deactivation(visit: Visit, tmp_path: Path, scripts: bool
     file = person.take_file(tmp_path)
     assert file.name == f"myCert-{person.ehealth_id}.p12"
     assert opens(file, password)
+    expect(page.locator("[data-copy]")).to_be_visible(visible=scripts)
     person.press("Retour à l'accueil")
     person.heading("Mon magasin de certificat")
     expect(page.get_by_text("Actif", exact=True)).to_be_visible()

@@ -71,6 +71,25 @@ def test_every_kind_of_answer_is_protected(portal: Portal) -> None:
         assert not re.search(r"<(script|style)[^>]*>[^<]|\son\w+=|style=", answer.text), path
 
 
+def test_text_names_its_charset_once(portal: Portal) -> None:
+    browser = portal.browser()
+    named = re.findall(r'(?:href|src)="(/static/[^"]+\.(?:css|js))"', browser.get("/").text)
+    assert len(named) >= 2
+    for path in named:
+        assert browser.get(path).headers["content-type"].count("charset=utf-8") == 1, path
+
+
+def test_a_forms_address_opened_by_itself_leads_to_its_request(portal: Portal) -> None:
+    browser = portal.browser()
+    for step in ("terms", "code", "verification", "completion", "cancellation"):
+        assert browser.get(f"/requests/any/{step}").headers["location"] == "/requests/any"
+    assert (
+        browser.get("/requests/%2F%2Fevil.example/code")
+        .headers.get("location", "/requests/")
+        .startswith("/requests/")
+    )
+
+
 def test_cookies_under_tls(portal: Portal) -> None:
     browser = portal.browser().log_in(portal.world.person())
     request = until_code(browser)
