@@ -40,7 +40,8 @@ def refusal_page(desk: Desk, request: Request[Any, Any, Any], error: Exception) 
     visitor: Visitor = request.scope.get("user") or Visitor(
         language=desk.visitors.language(request), place="/"
     )
-    parts = request.url.path.split("/")
+    # ``GET *`` (RFC 9112 3.2.4) comes without a slash.
+    parts = request.url.path.removeprefix("/").split("/")
     if isinstance(error, LoginNeeded):
         return show(desk, visitor, "login_needed.html", expired=error.expired, status=401)
     if code == "authentication-too-old":
@@ -48,7 +49,7 @@ def refusal_page(desk: Desk, request: Request[Any, Any, Any], error: Exception) 
     if code in _GATES and visitor.person is not None:
         gates = desk.cases.texts.gates(visitor.language, judge(visitor.person.identity.standing))
         return show(desk, visitor, "gate.html", gates=gates, status=403)
-    if parts[1] == "requests" and parts[3:4] and code in _AT_ITS_REQUEST:
-        return go(f"/requests/{parts[2]}{_AT_ITS_REQUEST[code]}")
+    if parts[0] == "requests" and parts[2:3] and code in _AT_ITS_REQUEST:
+        return go(f"/requests/{parts[1]}{_AT_ITS_REQUEST[code]}")
     retry = document.extensions.get("retry_after")
     return show(desk, visitor, "error.html", code=code, retry=retry, status=status)

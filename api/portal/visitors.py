@@ -89,8 +89,6 @@ class Visitors:
     def _place(request: Request[Any, Any, Any]) -> str:
         """Parts of a request have no page of their own; the request's page shows where it stands."""
         path = request.url.path
-        if not path.startswith("/"):
-            return "/"  # RFC 9112 3.2.4: an asterisk.
         parts = path.split("/")
         if parts[1] == "requests":
             return safe_place("/".join(parts[:3]) if parts[2:3] else "/")

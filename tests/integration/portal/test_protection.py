@@ -6,9 +6,11 @@ import re
 
 import pytest
 import sqlalchemy as sa
+from litestar.exceptions import NotFoundException
 from litestar.testing import RequestFactory
 
 from api.journey.tables import journey_events, requests
+from api.portal.app import not_found_pages
 from policies.lifecycle import RequestState
 from tests.integration.portal.conftest import ADDRESS, Browser, Portal
 
@@ -38,10 +40,11 @@ def test_forms_from_elsewhere(portal: Portal, headers: dict[str, str], fields: d
 
 
 def test_an_asterisk_is_no_page(portal: Portal) -> None:
-    """``GET *`` (RFC 9112 3.2.4) is a request without a path, and comes to the page for unknown addresses."""
-    request = RequestFactory().get("/")
+    """``GET *`` (RFC 9112 3.2.4) is a request without a path."""
+    request = RequestFactory().get("/", headers={"Accept": "text/html"})
     request.scope["path"] = "*"
-    assert portal.desk.visitors.recognise(request).place == "/"
+    answer = not_found_pages(portal.desk)(request, NotFoundException())
+    assert answer.status_code == 404
 
 
 def test_another_sessions_token_is_refused(portal: Portal) -> None:
