@@ -32,6 +32,8 @@ from api.journey.tokens import base64url
 from api.mail.errors import MailUnavailable
 from api.problems import problem_of
 from api.texts import Language
+from issuer import faults
+from issuer.faults import FaultPoint
 from issuer.issuance.keystore.sealing import derive_recipient
 from issuer.registry.tables import deliveries, stores
 from policies.lifecycle import UNFINISHED, RequestState, StoreStatus
@@ -64,7 +66,18 @@ _numbers = itertools.count(1)
 people = st.integers(0, 1)
 
 
+_POINTS = list(FaultPoint)
+GENERATION = _POINTS[
+    _POINTS.index(FaultPoint.GENERATION_BEGUN) : _POINTS.index(FaultPoint.STORE_ACTIVATED) + 1
+]
+
+
+class Killed(BaseException):
+    """Nobody catches it as an error."""
+
+
 REACHED = {
+    "killed",
     *("done", "at once", "request ready", "request delivered", "request cancelled", "request superseded"),
     *("request rejected", "request failed", "store active", "store revoked", "store deactivated"),
 }
@@ -153,6 +166,23 @@ class JourneyMachine(RuleBasedStateMachine):
         for holder in self.holders:
             found = rows(self.world, stores, stores.c.ehealth_id == holder.ehealth_id)
             assert StoreStatus.ISSUING not in {store["status"] for store in found}
+
+    @rule(point=st.sampled_from(GENERATION))
+    def the_issuer_is_killed_while_it_makes_stores(self, point: FaultPoint) -> None:
+        def kill(reached: FaultPoint) -> None:
+            if reached is point:
+                # As kill -9 does it: nothing is given up any more, what is not committed is gone.
+                self.world.issuance._give_up = lambda _: None  # type: ignore[method-assign]
+                raise Killed
+
+        faults.install(kill)
+        try:
+            self.world.go_on()
+        except Killed:
+            self.reached["killed"] += 1
+        finally:
+            faults.install(None)
+        self.the_issuer_restarts()
 
     @rule(away=st.sampled_from(["unreachable", "losing_answers"]), calls=st.integers(1, 3))
     def the_issuer_is_away(self, away: str, calls: int) -> None:
