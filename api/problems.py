@@ -216,7 +216,7 @@ class RemoteProblem(Exception):
     """What another process of ours answered, raised here under the same code."""
 
     def __init__(self, code: str, extensions: Mapping[str, Any]) -> None:
-        super().__init__(f"the other process answered {code}")
+        super().__init__(f"{code}: {PROBLEMS[code][2]}")
         self.code = code
         self.extensions = extensions
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import ClassVar
 
 
@@ -13,7 +15,7 @@ class PolicyRefusal(Exception):
     """Whole seconds after which another try can succeed, where that is known."""
 
     @property
-    def extensions(self) -> dict[str, int]:
+    def extensions(self) -> Mapping[str, int | str]:
         return {}
 
 
@@ -43,6 +45,14 @@ class TermsOutdated(PolicyRefusal):
 
 class RenewalTooEarly(PolicyRefusal):
     code = "renewal-too-early"
+
+    def __init__(self, opens: datetime) -> None:
+        super().__init__(self.code)
+        self.opens = opens
+
+    @property
+    def extensions(self) -> dict[str, str]:
+        return {"renewable_from": self.opens.isoformat()}
 
 
 class CodeExpired(PolicyRefusal):

@@ -41,6 +41,8 @@ class RevocationReason(StrEnum):
     INCIDENT = "incident"
 
 
+# cessationOfOperation is X.509's word for what is no longer needed, without a suspicion against its key: also
+# for what was given up before anybody had it. Of an incident the worst is assumed.
 _X509: Mapping[DeactivationReason | RevocationReason, X509Reason] = MappingProxyType(
     {
         DeactivationReason.KEY_COMPROMISED: X509Reason.KEY_COMPROMISE,

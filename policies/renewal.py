@@ -26,7 +26,7 @@ class RenewalRules:
         if status is not StoreStatus.ACTIVE or not_after is None:
             raise AlreadyDeactivated
         if now < self.opens(not_after):
-            raise RenewalTooEarly
+            raise RenewalTooEarly(self.opens(not_after))
 
     def opens(self, not_after: datetime) -> datetime:
         return not_after - timedelta(days=self.window_days)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from api.cli.officer import OfficerClient
+from api.cli.officer import OfficerClient, officer_name
 from api.cli.output import Found, answer, settings, table
-from api.internal.officer_app import CrlMessage
+from api.internal.officer_app import CrlMessage, CrlOrder
 from api.start.published import compare_published
 
 
@@ -21,11 +21,14 @@ def crl() -> None:
 @click.pass_context
 def issue(context: click.Context, authority: str, dry_run: bool) -> None:
     """Sign a fresh CRL now, through the issuer. (The root's comes from a ceremony.)"""
-    if dry_run:
-        answer(context, {"authority": authority, "number": None}, f"would issue a CRL of {authority}")
-        return
-    issued = OfficerClient(context).post(f"/crls/{authority}", None, CrlMessage)
-    answer(context, issued, f"CRL number {issued.number} of {issued.authority} issued")
+    order = CrlOrder(officer=officer_name(), dry_run=dry_run)
+    issued = OfficerClient(context).post(f"/crls/{authority}", order, CrlMessage)
+    said = (
+        f"would issue a CRL of {authority}"
+        if dry_run
+        else f"CRL number {issued.number} of {authority} issued"
+    )
+    answer(context, issued, said)
 
 
 @crl.command()

@@ -27,7 +27,7 @@ class OfficerClient:
     def get(self, path: str, answer: type[_Answer], **query: Any) -> _Answer:
         return self._call("GET", path, None, answer, query)
 
-    def post(self, path: str, message: msgspec.Struct | None, answer: type[_Answer]) -> _Answer:
+    def post(self, path: str, message: msgspec.Struct, answer: type[_Answer]) -> _Answer:
         return self._call("POST", path, message, answer, {})
 
     def _call(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated
 
@@ -15,11 +14,14 @@ from litestar.status_codes import HTTP_200_OK
 from api.internal.wire import Wire
 from api.problems import exception_handlers
 from issuer.issuance.officers import OfficerDesk
+from issuer.publisher.crl_issuer import CrlIssuer
 from issuer.registry.stores import Store
 from policies.lifecycle import StoreStatus
 from policies.reasons import RevocationReason
 
 _MAX_BODY = 64 * 1024
+
+Officer = Annotated[str, msgspec.Meta(min_length=1, max_length=48, pattern=r"^[\w.@-]+$")]
 
 
 class StoreRecord(Wire, frozen=True, kw_only=True):
@@ -52,13 +54,19 @@ class StoreRecords(Wire, frozen=True, kw_only=True):
 class RevokeMessage(Wire, frozen=True, kw_only=True):
     store_ids: Annotated[list[str], msgspec.Meta(min_length=1, max_length=1000)]
     reason: RevocationReason
-    officer: Annotated[str, msgspec.Meta(min_length=1, max_length=48, pattern=r"^[\w.@-]+$")]
+    officer: Officer
+    dry_run: bool = False
+
+
+class CrlOrder(Wire, frozen=True, kw_only=True):
+    officer: Officer
     dry_run: bool = False
 
 
 class CrlMessage(Wire, frozen=True, kw_only=True):
     authority: str
-    number: int
+    number: int | None
+    """None where it was a dry run."""
 
 
 def record_of(store: Store) -> StoreRecord:
@@ -107,19 +115,19 @@ def revoke(desk: NamedDependency[OfficerDesk], data: JSONBody[RevokeMessage]) ->
     return StoreRecords(items=[record_of(store) for store in ended])
 
 
-@post("/crls/{authority:str}", status_code=HTTP_200_OK, sync_to_thread=True)
-def issue_crl(authority: FromPath[str], issue: NamedDependency[Callable[[str], int]]) -> CrlMessage:
-    return CrlMessage(authority=authority, number=issue(authority))
+def build_officer_app(*, desk: OfficerDesk, crl_issuer: CrlIssuer) -> Litestar:
+    """The application behind ``run/issuer-officer``."""
 
+    @post("/crls/{authority:str}", status_code=HTTP_200_OK, sync_to_thread=True)
+    def issue_crl(authority: FromPath[str], data: JSONBody[CrlOrder]) -> CrlMessage:
+        """A new one whether or not the present one is current. Raises NotFound for no authority of ours."""
+        crl_issuer.check(authority)
+        number = None if data.dry_run else crl_issuer.issue(authority, officer=data.officer)
+        return CrlMessage(authority=authority, number=number)
 
-def build_officer_app(*, desk: OfficerDesk, issue_crl_of: Callable[[str], int]) -> Litestar:
-    """The application behind ``run/issuer-officer``; ``issue_crl_of`` raises NotFound for no authority."""
     return Litestar(
         route_handlers=[search, show, revoke, issue_crl],
-        dependencies={
-            "desk": Provide(lambda: desk, sync_to_thread=False),
-            "issue": Provide(lambda: issue_crl_of, sync_to_thread=False),
-        },
+        dependencies={"desk": Provide(lambda: desk, sync_to_thread=False)},
         exception_handlers=exception_handlers(),
         request_max_body_size=_MAX_BODY,
         openapi_config=None,

@@ -93,7 +93,7 @@ def main(settings: Settings) -> None:
     )
     officers = build_officer_app(
         desk=OfficerDesk(database, clock),
-        issue_crl_of=lambda name: crl_issuer.issue(name, even_if_current=True),
+        crl_issuer=crl_issuer,
     )
     stop = threading.Event()
     reaping = threading.Thread(target=reaper.run, args=(stop,), daemon=True)

@@ -11,11 +11,11 @@ from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED
 from api.journey.steps import Person
 from api.journey.tokens import base64url
 from api.lanes import ISSUING
+from api.web.negotiation import PKCS12, SEALED
 from api.web.openapi import FRESH, GATES, STEP, may
 from api.web.parameters import Caller, Cases, Id, KeyHeader, TokenHeader
 from api.web.schemas import PasswordOut, RequestOut, VerificationIn, VerificationOut, request_out
 
-PKCS12: Final = "application/x-pkcs12"
 _DELIVERY: Final = ("delivery-expired", "delivery-token-invalid")
 
 
@@ -73,7 +73,7 @@ def keystore(
     """The PKCS#12 file."""
     content = cases.journey.fetch(person, request_id, "keystore", delivery_token, delivery_key)
     if delivery_key is not None:
-        return Response(content=content, media_type="application/octet-stream")
+        return Response(content=content, media_type=SEALED)
     return keystore_file(person, content)
 
 

@@ -21,7 +21,7 @@ from api.ids import Connection, check_ids
 from api.journey.steps import Person
 from api.lanes import PROVING
 from api.web.budget import CallBudget
-from api.web.negotiation import JSON, accepts, is_json
+from api.web.negotiation import JSON, PKCS12, SEALED, accepts, is_json
 from issuer.identity.assertion import AssertionVerifier
 
 _ONCE: Final = ("content-type", "content-encoding", "delivery-token", "delivery-key", "idempotency-key")
@@ -64,6 +64,8 @@ def check_accept(connection: Connection, handler: BaseRouteHandler) -> None:
     if not isinstance(handler, HTTPRouteHandler) or handler.status_code == 204:
         return
     kind = handler.media_type or JSON
+    if kind == PKCS12 and "delivery-key" in connection.headers:
+        kind = SEALED
     offered = kind.value if isinstance(kind, MediaType) else kind
     if not accepts(",".join(connection.headers.getall("accept", [])), offered):
         raise NotAcceptable("takes no " + offered)

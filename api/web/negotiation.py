@@ -8,6 +8,9 @@ from typing import Final
 from litestar.enums import MediaType
 
 JSON: Final = MediaType.JSON.value
+PKCS12: Final = "application/x-pkcs12"
+SEALED: Final = "application/octet-stream"
+"""The PKCS#12 as ciphertext, for who brought a key of their own."""
 
 _JSON_TYPE: Final = re.compile(r'application/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?', re.IGNORECASE)
 _WEIGHT: Final = re.compile(r"q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)

@@ -45,6 +45,11 @@ _PROBLEM_SCHEMA: Final[dict[str, Any]] = {
         "detail": {"type": "string"},
         "code": {"type": "string", "enum": sorted(PROBLEMS)},
         "attempts_left": {"type": "integer", "minimum": 0, "description": "With `code-invalid`."},
+        "renewable_from": {
+            "type": "string",
+            "format": "date-time",
+            "description": "With `renewal-too-early`.",
+        },
         "retry_after": {"type": "integer", "minimum": 1, "description": "Seconds; as in Retry-After."},
     },
 }

@@ -38,7 +38,7 @@ class OfficerDesk:
             found = stores.lock_all(connection, store_ids)
             for store in found:
                 if store.status not in statuses_before(StoreEvent.REVOKE):
-                    raise AlreadyDeactivated
+                    raise AlreadyDeactivated(store.id)
                 if not dry_run:
                     now = self._clock()
                     end_store(

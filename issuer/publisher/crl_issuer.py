@@ -60,26 +60,30 @@ class CrlIssuer:
     clock: Clock
     _one_at_a_time: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    def issue(self, authority: str, *, even_if_current: bool = False) -> int:
+    def check(self, authority: str) -> None:
+        """Raises NotFound."""
+        if authority != self.authority.name:
+            raise NotFound(f"no CRLs of {authority} are signed here")
+
+    def issue(self, authority: str, *, officer: str | None = None) -> int:
         """The number of a CRL that takes in every revocation committed before the call.
 
         Signs nothing where the present CRL does, unless an officer wants a new one. Raises
         NotFound, CaUnavailable, CrlRefused, AuthorityRefused and CrlSuperseded.
         """
-        if authority != self.authority.name:
-            raise NotFound(f"no CRLs of {authority} are signed here")
+        self.check(authority)
         with self._one_at_a_time:
             now = self.clock()
             with self.database.read() as connection:
                 current = crls.current(connection, authority)
                 reason = why_due(current, status.last_revocation(connection, authority), now, self.config)
-                if reason is None and not even_if_current and current is not None:
+                if reason is None and officer is None and current is not None:
                     return current.number
                 keep = timedelta(seconds=self.config.keep_expired)
                 content = crls.content(connection, authority, now - keep)
-            return self._sign(content, now, reason or "officer")
+            return self._sign(content, now, reason or "officer", officer)
 
-    def _sign(self, content: crls.CrlContent, now: datetime, reason: str) -> int:
+    def _sign(self, content: crls.CrlContent, now: datetime, reason: str, officer: str | None) -> int:
         name = self.authority.name
         this_update = now.replace(microsecond=0)
         next_update = this_update + timedelta(seconds=self.config.crl_life)
@@ -110,7 +114,7 @@ class CrlIssuer:
                 connection,
                 audit_events,
                 at=self.clock(),
-                actor="service",
+                actor="service" if officer is None else f"officer:{officer}",
                 action="crl-published",
                 object_id=f"{name}/{number}",
                 details={"entries": len(content.entries), "covers": content.covers, "reason": reason},

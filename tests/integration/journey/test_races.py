@@ -16,7 +16,7 @@ from api.journey.tokens import base64url
 from api.problems import RemoteProblem
 from api.texts import Language
 from issuer.errors import IssuerError
-from issuer.issuance import ending, holding, officers, reaper
+from issuer.issuance import ending, holding, officers
 from issuer.registry import tables
 from policies.errors import PolicyRefusal
 from policies.lifecycle import RequestState, StoreStatus
@@ -114,13 +114,14 @@ def test_a_serial_prepared_while_its_store_is_ended_does_not_escape(
     """The store was looked at, and is ended a moment later: the generation goes on in between, or waits."""
     person = world.person()
     begun = world.until_state(person, RequestState.GENERATING)
-    module = {"abandon": holding, "officer": officers, "reaper": reaper}[deed]
+    module = {"abandon": holding, "officer": officers, "reaper": ending}[deed]
+    real = ending.end_store
     making = threading.Thread(target=world.go_on)
 
     def end_store(*arguments: Any, **options: Any) -> Any:
         making.start()
         making.join(0.5)  # Where it does not have to wait, it has happened by then.
-        return ending.end_store(*arguments, **options)
+        return real(*arguments, **options)
 
     monkeypatch.setattr(module, "end_store", end_store)
     if deed == "abandon":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
 import os
@@ -210,6 +211,11 @@ def test_shapes_of_stores_and_crls(system: System) -> None:
     issued = json.loads(system.mycert("--json", "crl", "issue").stdout)
     assert issued["authority"] == "issuing"
     assert issued["number"] > number
+    with sqlite3.connect(system.home / "data/registry/registry.db") as registry:
+        query = "SELECT actor FROM audit_events WHERE object_id = ?"
+        ((actor,),) = registry.execute(query, [f"issuing/{issued['number']}"])
+    registry.close()
+    assert actor == f"officer:{os.environ.get('SUDO_USER') or getpass.getuser()}"
     assert json.loads(system.mycert("--json", "crl", "verify").stdout) == {"differences": []}
 
     revoke = ("--json", "store", "revoke", "--reason", "right-withdrawn")
@@ -261,6 +267,7 @@ def test_what_the_issuer_does_not_know_is_wrong_use(system: System) -> None:
     for arguments in (
         "store show nobody-s",
         "crl issue --authority root",
+        "crl issue --authority root --dry-run",
         "store revoke --reason incident x",
     ):
         done = system.mycert(*arguments.split(), check=False)

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
+from api.web.negotiation import PKCS12, SEALED
 from tests.fixtures.processes import wait_until
 from tests.fixtures.system import MYCERT, Caller, System, free_ports
 
@@ -44,7 +45,9 @@ def test_what_web_answers_under_a_key_is_ciphertext(system: System) -> None:
         delivered = delivery.fetch(delivery.wait())
         key = {"Delivery-Key": delivery._headers["Delivery-Key"]}
         password = doctor.call("POST", f"/requests/{request}/password", headers=key)
-        keystore = doctor.call("GET", f"/requests/{request}/keystore", headers=key)
+        keystore = doctor.call("GET", f"/requests/{request}/keystore", headers=key | {"Accept": SEALED})
+        unread = doctor.call("GET", f"/requests/{request}/keystore", headers=key | {"Accept": PKCS12})
+    assert unread.status_code == 406
     assert list(password.json()) == ["sealed"]
     assert delivered.password not in password.text
     assert keystore.headers["content-type"] == "application/octet-stream"

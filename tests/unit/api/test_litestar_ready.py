@@ -14,6 +14,6 @@ def test_no_application_uses_what_goes_away() -> None:
     """Warnings are errors here; web's application is built by tests/unit/test_documents.py."""
     nothing = Mock()
     assert build_issuer_app(verifier=nothing, issuance=nothing, holdings=nothing, checks={}, shown={}).routes
-    assert build_officer_app(desk=nothing, issue_crl_of=nothing).routes
+    assert build_officer_app(desk=nothing, crl_issuer=nothing).routes
     assert build_publication_app(crl_issuer=nothing, responder_issuer=nothing).routes
     assert build_publisher_app(responder=nothing, publisher=nothing).routes

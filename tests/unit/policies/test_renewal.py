@@ -16,8 +16,9 @@ def test_the_window_opens_ninety_days_before_the_end() -> None:
     rules = RenewalRules()
     assert rules.opens(END) == OPENS
     rules.check(OPENS, StoreStatus.ACTIVE, END)
-    with pytest.raises(RenewalTooEarly):
+    with pytest.raises(RenewalTooEarly) as refused:
         rules.check(OPENS - timedelta(microseconds=1), StoreStatus.ACTIVE, END)
+    assert refused.value.extensions == {"renewable_from": OPENS.isoformat()}
 
 
 @pytest.mark.parametrize("status", sorted(set(StoreStatus) - {StoreStatus.ACTIVE}))
