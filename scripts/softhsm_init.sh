@@ -20,7 +20,7 @@ case ${1:-} in
 esac
 
 pin() { # 160 bits
-    if [ -e "$1" ]; then return; fi
+    if [ -e "$1" ]; then [ -z "$dry" ] || echo "would keep $1"; return; fi
     if [ -n "$dry" ]; then echo "would make $1"; return; fi
     head -c 20 /dev/urandom | base32 | tr -d '=\n' > "$1.new"
     mv "$1.new" "$1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 from sqlalchemy import text
@@ -33,14 +34,23 @@ def provides_keys(keys: KeyRing) -> Callable[[], None]:
     return check
 
 
-def ready_behind(socket: Path) -> Callable[[], None]:
-    """Whether the process that serves this Unix socket calls itself ready."""
-    client = httpx.Client(
-        transport=httpx.HTTPTransport(uds=str(socket)), auth=ShowPass(socket), timeout=3.0, trust_env=False
-    )
+class Behind:
+    """Whether the process that serves this Unix socket calls itself ready; and what it shows beside."""
 
-    def check() -> None:
-        if client.get("http://local/health/ready").status_code != httpx.codes.OK:
-            raise CaUnavailable(f"{socket.parent.name} is not ready")
+    def __init__(self, socket: Path) -> None:
+        self._name = socket.parent.name
+        self._client = httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(socket)),
+            auth=ShowPass(socket),
+            timeout=3.0,
+            trust_env=False,
+        )
+        self.shown: dict[str, Any] = {}
 
-    return check
+    def __call__(self) -> None:
+        answer = self._client.get("http://local/health/ready")
+        self.shown = {
+            name: value for name, value in answer.json().items() if name not in ("status", "checks")
+        }
+        if answer.status_code != httpx.codes.OK:
+            raise CaUnavailable(f"{self._name} is not ready")

@@ -25,7 +25,7 @@ from api.portal.sessions import Sessions
 from api.reach import reach_of
 from api.settings import Settings
 from api.sockets import Limits, Listener, TcpAddress, run
-from api.start.checks import provides_keys, reads, ready_behind
+from api.start.checks import Behind, provides_keys, reads
 from api.texts import Texts
 from api.web.app import build_web_app
 from api.web.budget import CallBudget
@@ -92,6 +92,7 @@ def main(settings: Settings) -> None:
         budget=budget,
         random=random,
     )
+    issuer_behind = Behind(issuer_socket)
     app = build_web_app(
         verifier=verifier,
         cases=cases,
@@ -100,10 +101,10 @@ def main(settings: Settings) -> None:
         checks={
             "journey-database": reads(database),
             "registry-database": reads(registry),
-            "issuer": ready_behind(issuer_socket),
+            "issuer": issuer_behind,
             "identity-provider": provides_keys(keys),
         },
-        shown={"walls": standing.as_dict()},
+        shown=lambda: {"walls": standing.as_dict(), "issuer": issuer_behind.shown},
         more=[portal_router(desk), servers_router(desk)] if desk else [],
         also_answers=dict.fromkeys((404, 405), not_found_pages(desk)) if desk else {},
     )

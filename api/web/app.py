@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -33,7 +33,7 @@ def build_web_app(
     settlements: Settlements,
     budget: CallBudget,
     checks: Mapping[str, Check],
-    shown: Mapping[str, Any],
+    shown: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
     more: Sequence[ControllerRouterHandler] = (),
     also_answers: Mapping[int | type[Exception], ExceptionHandler[Any]] = MappingProxyType({}),
 ) -> Litestar:

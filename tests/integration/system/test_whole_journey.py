@@ -153,3 +153,11 @@ def test_stored_ocsp_answers_have_no_findings(system: System, tmp_path: Path) ->
         assert time.monotonic() < deadline
         time.sleep(0.05)
     lint_ocsp_answer(answer.content)
+
+
+def test_readiness_says_what_confines_the_workers(system: System) -> None:
+    ready = system.http.get("/health/ready").json()
+    assert (
+        set(ready["walls"]) == set(ready["issuer"]["walls"]) == {"users", "confinement", "dumpable", "core"}
+    )
+    assert {"seccomp", "no-new-privs"} <= set(ready["issuer"]["worker_confinement"]["in_force"])
