@@ -43,6 +43,7 @@ class Desk:
         self.renewal = renewal
         self.code_lifetime = code_lifetime
         self.verifier = verifier
+        self.budget = budget
         self.random = random
         self.support = SupportDesk(
             database=database, registry=registry, held_stores=cases.held_stores, clock=cases.clock

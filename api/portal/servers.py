@@ -35,8 +35,12 @@ class Tile(msgspec.Struct, frozen=True, kw_only=True):
 @get("/kiosk")
 @PROVING.handler
 def tile(request: Request[Any, Any, Any], desk: NamedDependency[Desk]) -> Tile:
-    """Whether the kiosk shows myCert, asked with the person's own assertion (R3). Raises AssertionRefused."""
+    """Whether the kiosk shows myCert, asked with the person's own assertion (R3).
+
+    Raises AssertionRefused, TooManyRequests.
+    """
     identity = desk.verifier.verify(bearer_token(request.scope))
+    desk.budget.spend(identity)
     language = choose_language(request.headers.get("accept-language"))
     gates = judge(identity.standing)
     return Tile(

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import httpx
 
+from api.web.budget import CallBudget
 from tests.fixtures.world import ELIGIBLE
 from tests.integration.portal.conftest import ADDRESS, Portal
 
@@ -36,3 +37,10 @@ def test_each_closed_gate_is_named_with_what_to_do(portal: Portal) -> None:
 def test_nobody_is_asked_about_without_their_assertion(portal: Portal) -> None:
     refused = portal.browser().get("/kiosk")
     assert (refused.status_code, refused.json()["code"]) == (401, "unauthenticated")
+
+
+def test_what_asks_too_often_waits(portal: Portal) -> None:
+    portal.desk.budget = CallBudget(2, portal.world.clock)
+    answers = [ask(portal) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert int(answers[-1].headers["Retry-After"]) >= 1
