@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -52,16 +52,8 @@ def complete(connection: Connection, serial: str, certificate: bytes) -> None:
 
 def unfinished_responders(connection: Connection, authority: str, before: datetime) -> list[str]:
     """Serials that were written down before then and whose signature never came to be known."""
-    query = (
-        sa.select(certificates.c.serial)
-        .join(revocations, revocations.c.serial == certificates.c.serial, isouter=True)
-        .where(
-            certificates.c.authority == authority,
-            certificates.c.profile == _OCSP,
-            certificates.c.certificate.is_(None),
-            certificates.c.created_at < before,
-            revocations.c.serial.is_(None),
-        )
+    query = _unrevoked_responders(certificates.c.serial, authority).where(
+        certificates.c.certificate.is_(None), certificates.c.created_at < before
     )
     return list(connection.execute(query).scalars())
 
@@ -69,16 +61,24 @@ def unfinished_responders(connection: Connection, authority: str, before: dateti
 def valid_responders(connection: Connection, authority: str, now: datetime) -> list[bytes]:
     """DER of those that are valid now and not revoked, the one that ends last first."""
     query = (
-        sa.select(certificates.c.certificate)
-        .join(revocations, revocations.c.serial == certificates.c.serial, isouter=True)
+        _unrevoked_responders(certificates.c.certificate, authority)
         .where(
-            certificates.c.authority == authority,
-            certificates.c.profile == _OCSP,
             certificates.c.certificate.is_not(None),
             certificates.c.not_before <= now,
             certificates.c.not_after > now,
-            revocations.c.serial.is_(None),
         )
         .order_by(certificates.c.not_after.desc())
     )
     return list(connection.execute(query).scalars())
+
+
+def _unrevoked_responders(column: sa.Column[Any], authority: str) -> sa.Select[tuple[Any]]:
+    return (
+        sa.select(column)
+        .join(revocations, revocations.c.serial == certificates.c.serial, isouter=True)
+        .where(
+            certificates.c.authority == authority,
+            certificates.c.profile == _OCSP,
+            revocations.c.serial.is_(None),
+        )
+    )
