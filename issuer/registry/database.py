@@ -53,6 +53,8 @@ class Database:
         self.read_only = read_only
         self.engine: Engine = _engine(self.url, channel, read_only, pool_size)
         self._turn = threading.Lock()
+        self._closed = False
+        sa.event.listen(self.engine, "checkin", self._let_go)
 
     @property
     def is_sqlite(self) -> bool:
@@ -90,7 +92,14 @@ class Database:
             raise sa.exc.TimeoutError("another thread writes without end")
 
     def close(self) -> None:
+        """Close what is at rest; what another thread still works with, when it comes back."""
+        self._closed = True
         self.engine.dispose()
+
+    def _let_go(self, _connection: object, record: sa.pool.ConnectionPoolEntry) -> None:
+        # The pool that it comes back to is nobody's any more: the server would keep the session.
+        if self._closed:
+            record.invalidate()
 
 
 def _engine(url: URL, schema: str, read_only: bool, pool_size: int) -> Engine:
