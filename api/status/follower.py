@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
@@ -46,11 +47,12 @@ class Follower:
         self._max_age = config.max_age
         self._clock = clock
         self._root_crl_at: int | None = None
-        self._batch = 0
+        self._marks = status.Marks(revocation=0, batch=0, crl=0)
         self._revoked_through = 0
-        self._crl_number = self._crl_covers = 0
+        self._crl_covers = 0
         self._forget_after = 0.0
         self._unanswered: dict[str, status.Ended] = {}
+        self._unlisted: datetime | None = None
         self.unpublished: dict[str, datetime | None] = {}
         """When the oldest revocation was made that answers, or the CRL, do not tell of."""
 
@@ -83,35 +85,41 @@ class Follower:
     def _look(self) -> None:
         self._read_root_crl()
         with self._database.read() as connection:
-            self._take_revocations(connection)
-            batch = answers.last_batch(connection, AUTHORITY)
-            if batch < self._batch:
-                raise RegistryWentBack(f"batch {batch} after {self._batch}")
-            told = set()
-            if batch > self._batch:
-                for answer in answers.after_batch(connection, AUTHORITY, self._batch):
-                    self._kept.put(answer)
-                    if answer.status == "revoked":
-                        told.add(answer.serial)
-                self._batch = batch
-            # Once more, for what was committed while the answers were read.
-            self._take_revocations(connection)
-            self._take_crl(connection)
-            unlisted = status.oldest_revocation_after(connection, AUTHORITY, self._crl_covers)
+            marks = status.marks(connection, AUTHORITY)
+            if marks != self._marks:
+                self._take_up(connection, marks)
+                # What was committed since they were read raises them, and wakes us again.
+                self._marks = marks
         self._kept.followed()
         moment = self._clock()
         # Nobody answers for a certificate that has ended.
         self._unanswered = {
-            serial: one
-            for serial, one in self._unanswered.items()
-            if serial not in told and one.not_after >= moment
+            serial: one for serial, one in self._unanswered.items() if one.not_after >= moment
         }
         unanswered = min((one.revoked_at for one in self._unanswered.values()), default=None)
-        self.unpublished = {"ocsp": unanswered, "crl": unlisted}
+        self.unpublished = {"ocsp": unanswered, "crl": self._unlisted}
         now = moment.timestamp()
         if now >= self._forget_after:
             self._forget_after = now + _FORGET_EVERY
             self._kept.forget_ended(now)
+
+    def _take_up(self, connection: sa.Connection, marks: status.Marks) -> None:
+        before = asdict(self._marks)
+        if fell := [name for name, mark in asdict(marks).items() if mark < before[name]]:
+            raise RegistryWentBack(f"{' and '.join(fell)}: {marks} after {self._marks}")
+        self._take_revocations(connection)
+        told = set()
+        for answer in answers.after_batch(connection, AUTHORITY, self._marks.batch):
+            self._kept.put(answer)
+            if answer.status == "revoked":
+                told.add(answer.serial)
+        # Once more, for what was committed while the answers were read.
+        self._take_revocations(connection)
+        for serial in told:
+            self._unanswered.pop(serial, None)
+        if marks.crl > self._marks.crl:
+            self._take_crl(connection)
+        self._unlisted = status.oldest_revocation_after(connection, AUTHORITY, self._crl_covers)
 
     def _take_revocations(self, connection: sa.Connection) -> None:
         fresh = status.revoked_after(connection, AUTHORITY, self._revoked_through)
@@ -122,15 +130,11 @@ class Follower:
 
     def _take_crl(self, connection: sa.Connection) -> None:
         current = crls.current(connection, AUTHORITY)
-        if current is None or current.number == self._crl_number:
-            return
-        if current.number < self._crl_number:
-            raise RegistryWentBack(f"CRL {current.number} after {self._crl_number}")
-        body = crls.read(connection, AUTHORITY, current.number)
-        if body is None:
+        body = None if current is None else crls.read(connection, AUTHORITY, current.number)
+        if current is None or body is None:
             return  # A newer one took its place meanwhile, and its commit wakes us.
         self._put_crl(AUTHORITY, body, current.this_update, current.next_update)
-        self._crl_number, self._crl_covers = current.number, current.covers
+        self._crl_covers = current.covers
 
     def _read_root_crl(self) -> None:
         """The ceremony's file, again whenever it was replaced."""

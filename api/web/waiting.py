@@ -23,7 +23,7 @@ from policies.lifecycle import StoreStatus
 log = structlog.get_logger(__name__)
 
 MOST_SECONDS: Final = 30
-_TICK: Final = 0.03
+_TICK: Final = 0.1
 _TICK_OF_ONE: Final = 0.005
 """Seconds between two looks, each one small query: sooner where few wait, for then there is time."""
 _WAIT: Final = re.compile(r'(?:^|,)\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:;[^,]*)?(?=,|$)', re.IGNORECASE)

@@ -41,6 +41,8 @@ from issuer.registry.changes import REST_SECONDS, Changes
 log = structlog.get_logger(__name__)
 
 _TICK = 1.0
+_CALM = 0.1
+"""At least so long between two rounds, unless something was revoked: new stores' answers come in batches."""
 _LOGGED = 20
 _SIGNER_EVERY = 60.0
 """Its certificate lives for weeks: no change of the registry makes its renewal urgent."""
@@ -93,13 +95,20 @@ class Publisher:
     def _follow(self, leadership: Leadership, changes: Changes, stop: threading.Event) -> None:
         try:
             self._lead(leadership.hold())
+            revoked, calm = self._last_revocation(), time.monotonic() + _CALM
             self._wake()
             stop.wait(REST_SECONDS)
             changes.wait(_TICK)
+            while time.monotonic() < calm and self._last_revocation() == revoked and not stop.is_set():
+                stop.wait(REST_SECONDS)
         except Exception as error:  # noqa: BLE001 - whatever the drivers raise, the loop must live on
             self._lead(False)
             log.warning("registry-not-followed", cause=f"{type(error).__name__}: {error}")
             stop.wait(self._config.retry_longest)
+
+    def _last_revocation(self) -> int:
+        with self._database.read() as connection:
+            return status.last_revocation(connection, self._signer.authority)
 
     def _lead(self, leads: bool) -> None:
         if leads != self._leading.is_set():

@@ -54,11 +54,6 @@ def replace(connection: Connection, authority: str, fresh: Sequence[Answer]) -> 
         upsert(connection, answers, rows, key=("authority", "serial", "hash_algorithm"))
 
 
-def last_batch(connection: Connection, authority: str) -> int:
-    query = sa.select(batches.c.number).where(batches.c.authority == authority)
-    return connection.execute(query).scalar() or 0
-
-
 def after_batch(connection: Connection, authority: str, batch: int) -> Iterator[Answer]:
     """The answers of later batches, from the server as they are read; 0 asks for all."""
     query = sa.select(*_COLUMNS).where(answers.c.authority == authority, answers.c.batch > batch)

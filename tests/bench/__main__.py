@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument(
         "--stores",
         type=int,
-        default=160,
+        default=320,
         help="stores made under load; of P-256 four times as many",
     )
     parser.add_argument("--deactivations", type=int, default=100, help="that status-latency looks at")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
@@ -296,9 +297,11 @@ async def test_before_the_first_look_nothing_is_said(service: Service) -> None:
     assert ready.json()["walls"] == "none"
 
 
-async def test_another_registry_under_its_feet(service: Service) -> None:
+@pytest.mark.parametrize("mark", ["revocation", "batch", "crl"])
+async def test_another_registry_under_its_feet(service: Service, mark: str) -> None:
     (der,) = known(service, 1)
-    service.app._follower._batch = 100
+    follower = service.app._follower
+    follower._marks = replace(follower._marks, **{mark: 100})
     with pytest.raises(RegistryWentBack):
         service.follow()
     response = await service.http.post("/pki/ocsp", content=der)

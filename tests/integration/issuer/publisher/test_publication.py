@@ -21,7 +21,7 @@ from issuer.publisher.ocsp_request import ERROR_ANSWERS
 from issuer.publisher.responder import LiveResponder
 from issuer.publisher.responder_issuer import RenewalRefused
 from issuer.publisher.signer import Signer
-from issuer.registry import answers
+from issuer.registry import answers, status
 from issuer.registry.database import Database
 from issuer.registry.tables import certificates, revocations
 from policies.reasons import X509Reason
@@ -40,7 +40,7 @@ def ahead(site: Site, serial: int, hash_name: str = "sha1") -> ocsp.OCSPResponse
 
 def batch(site: Site) -> int:
     with site.database.read() as connection:
-        return answers.last_batch(connection, "issuing")
+        return status.marks(connection, "issuing").batch
 
 
 def request_for(
