@@ -23,7 +23,7 @@ from issuer.registry import deliveries, outbox, stores
 from issuer.registry.database import Database
 from issuer.registry.stores import Store
 from policies.errors import PolicyRefusal
-from policies.lifecycle import StoreEvent, StoreStatus, statuses_before
+from policies.lifecycle import StoreEvent, statuses_before
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +52,7 @@ class Reaper:
         """One thing that cannot be ended now keeps no other from its end."""
         with self._database.read() as connection:
             now = self._clock()
-            issuing = stores.in_status(connection, StoreStatus.ISSUING)
+            issuing = stores.issuing(connection)
             late = deliveries.past_deadline(connection, now)
             retired = stores.retired(connection, now)
             expired = stores.past_expiry(connection, now)

@@ -150,10 +150,11 @@ answers = sa.Table(
     sa.Column("hash_algorithm", sa.String(8), primary_key=True),
     sa.Column("status", sa.String(8), nullable=False),  # good or revoked
     sa.Column("this_update", UtcDateTime, nullable=False),
-    sa.Column("next_update", UtcDateTime, nullable=False, index=True),
+    sa.Column("next_update", UtcDateTime, nullable=False),
     sa.Column("answer", sa.LargeBinary, nullable=False),
     sa.Column("batch", sa.BigInteger, nullable=False),
     sa.Index("ix_answers_batch", "authority", "batch"),
+    sa.Index("ix_answers_end", "authority", "next_update"),
 )
 
 # The number of the newest batch of answers. Its row is locked until the batch commits, so
