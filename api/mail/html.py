@@ -29,11 +29,13 @@ def html_letter(language: str, subject: str, body: str, signature: str) -> str:
 
 
 def _paragraph(text: str) -> str:
-    """A paragraph that holds values is shown line by line; another one flows."""
+    """A paragraph that holds values is shown line by line; another one flows. Long numbers break at colons."""
     lines = text.splitlines()
     if not any(line.startswith("  ") for line in lines):
         return escape(" ".join(line.strip() for line in lines))
     return "<br>\n".join(
-        f'<span style="{_VALUE}">{escape(line.strip())}</span>' if line.startswith("  ") else escape(line)
+        f'<span style="{_VALUE}">{escape(line.strip()).replace(":", ":<wbr>")}</span>'
+        if line.startswith("  ")
+        else escape(line)
         for line in lines
     )

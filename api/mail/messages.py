@@ -22,6 +22,7 @@ from api.mail.address import EmailAddress, parse_address
 from api.mail.errors import AddressRefused, NoticeUnwritable
 from api.mail.html import html_letter
 from api.mail.texts import Catalogue, catalogue
+from api.texts import in_pairs
 from issuer.registry.outbox import OutboxEntry
 from policies.codes import check_shape
 
@@ -111,11 +112,13 @@ def _digest(key: str) -> str:
 
 
 def _spell(parameters: _Parameters, texts: Catalogue) -> dict[str, str]:
-    """For people: moments on Luxembourg's clocks, reasons and actors in words."""
+    """For people: moments on Luxembourg's clocks, numbers in pairs, reasons and actors in words."""
     words = {name: value for name, value in msgspec.structs.asdict(parameters).items() if value is not None}
     for name, value in words.items():
         if isinstance(value, datetime):
             words[name] = value.astimezone(LUXEMBOURG).strftime(texts.moment)
+    words["serial_number"] = in_pairs(parameters.serial_number)
+    words["sha256_fingerprint"] = in_pairs(parameters.sha256_fingerprint)
     if parameters.reason is not None:
         words["reason"] = texts.reasons[parameters.reason]
     if parameters.ended_by is not None:

@@ -14,7 +14,7 @@ from litestar import MediaType, Response
 from markupsafe import Markup, escape
 
 from api.portal.translations import load_translations
-from api.texts import Language
+from api.texts import Language, in_pairs
 
 LUXEMBOURG = get_timezone("Europe/Luxembourg")
 LANGUAGE_NAMES = {Language.FRENCH: "Français", Language.GERMAN: "Deutsch", Language.ENGLISH: "English"}
@@ -92,5 +92,4 @@ def _faq(text: str) -> Markup:
 
 def _groups(hexadecimal: str) -> Markup:
     """Long numbers in pairs, which may break between them on a narrow screen."""
-    pairs = [hexadecimal[at : at + 2] for at in range(0, len(hexadecimal), 2)]
-    return Markup(":<wbr>").join(pairs)
+    return Markup(":<wbr>").join(in_pairs(hexadecimal).split(":"))

@@ -88,6 +88,11 @@ class Texts:
         return {reason: labels[reason] for reason in DeactivationReason}
 
 
+def in_pairs(hexadecimal: str) -> str:
+    """A serial number or fingerprint as people compare it, in the portal, in letters and in OpenSSL alike."""
+    return ":".join(hexadecimal[at : at + 2] for at in range(0, len(hexadecimal), 2))
+
+
 def choose_language(accept_language: str | None) -> Language:
     """The best of ours for an Accept-Language header (RFC 9110 12.5.4); French where none fits."""
     best, best_weight = Language.FRENCH, 0.0

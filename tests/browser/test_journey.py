@@ -51,6 +51,10 @@ def test_from_log_in_to_deactivation(visit: Visit, tmp_path: Path, scripts: bool
     person.press("Retour à l'accueil")
     person.heading("Mon magasin de certificat")
     expect(page.get_by_text("Actif", exact=True)).to_be_visible()
+    letter = person.system.wait_for_mail(person.address, "issued").get_body(("plain",))
+    numbers = page.locator("dd.code").all_inner_texts()
+    assert letter is not None
+    assert [number in letter.get_content() for number in numbers] == [True, True]
     page.get_by_role("link", name="Désactiver mon magasin de certificat").click()
     page.get_by_label("Le fichier est perdu").check()
     page.get_by_label("Je confirme").check()
