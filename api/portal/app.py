@@ -10,7 +10,7 @@ from litestar.types import ExceptionHandler
 
 from api.portal import guides, home, login, requests, stores, support
 from api.portal.desk import Desk
-from api.portal.errors import refusal_page
+from api.portal.errors import Refusal
 from api.portal.guard import add_headers, check_form
 from api.portal.visit import Visit, begin_visit
 from api.problems import exception_handlers
@@ -24,13 +24,9 @@ def not_found_pages(desk: Desk) -> ExceptionHandler[Any]:
         for_programs = request.url.path.startswith(("/api/", "/pki/", "/schema/", "/health/"))
         if for_programs or "text/html" not in request.headers.get("accept", ""):
             return otherwise(request, error)  # type: ignore[no-any-return]
-        return _finish(desk, refusal_page(desk, request, error))
+        return Refusal(desk, request, error)
 
     return answer
-
-
-def _finish(desk: Desk, response: Response[Any]) -> Response[Any]:
-    return add_headers(response, provider_origin=desk.provider.origin, secure=desk.cookies.secure)
 
 
 def portal_router(desk: Desk) -> Router:
@@ -39,10 +35,10 @@ def portal_router(desk: Desk) -> Router:
             await check_form(request, desk.cookies, desk.public_url)
 
     def finish(response: Response[Any]) -> Response[Any]:
-        return _finish(desk, response)
+        return add_headers(response, provider_origin=desk.provider.origin, secure=desk.cookies.secure)
 
     def refuse(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-        return finish(refusal_page(desk, request, error))
+        return Refusal(desk, request, error)
 
     async def visit(request: Request[Any, Any, Any]) -> Visit:
         return await begin_visit(request, desk)

@@ -50,8 +50,6 @@ class Desk:
         )
         self.cookies = Cookies(public_url=public_url)
         self.sessions = Sessions(database, config, cases.clock, random)
-        self.visitors = Visitors(
-            sessions=self.sessions, verifier=verifier, cookies=self.cookies, budget=budget
-        )
+        self.visitors = Visitors(sessions=self.sessions, verifier=verifier, cookies=self.cookies)
         self.provider = Provider(config, identity, public_url=public_url, clock=cases.clock)
         self.pages = Pages(demo=demo)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from litestar import Request, Response
+from litestar.types import Receive, Send
 
 from api.logs import get_logger
 from api.portal.desk import Desk
-from api.portal.visit import go, show
+from api.portal.guard import add_headers
+from api.portal.visit import go, recognise, show
 from api.portal.visitors import LoginNeeded, Visitor
 from api.problems import problem_of, record_problem
 from policies.eligibility import GateRefused, judge
@@ -27,7 +30,32 @@ _OWN = {"login-unavailable": 503, "login-refused": 400, "form-refused": 403}
 _GATES = {refusal.code for refusal in GateRefused.__subclasses__()}
 
 
-def refusal_page(desk: Desk, request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+class Refusal(Response[None]):
+    """What an exception handler returns. It is called on the event loop's own thread, where nobody may be
+    recognised; who looks at a page that no visit led to is asked for when this is sent."""
+
+    def __init__(self, desk: Desk, request: Request[Any, Any, Any], error: Exception) -> None:
+        super().__init__(content=None)
+        self._desk = desk
+        self._request = request
+        self._error = error
+
+    def to_asgi_response(self, *_: Any, **__: Any) -> Any:
+        return self._answer
+
+    async def _answer(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope.get("user") is None:
+            # The page says what was refused first, whatever else is away.
+            with contextlib.suppress(Exception):
+                await recognise(self._request, self._desk)
+        page = refusal_page(self._desk, self._request, self._error, scope["user"])
+        add_headers(page, provider_origin=self._desk.provider.origin, secure=self._desk.cookies.secure)
+        await page.to_asgi_response(None, self._request)(scope, receive, send)
+
+
+def refusal_page(
+    desk: Desk, request: Request[Any, Any, Any], error: Exception, visitor: Visitor
+) -> Response[Any]:
     document = problem_of(error)
     code = str(getattr(error, "code", document.code))
     status = _OWN.get(code, document.status)
@@ -36,10 +64,6 @@ def refusal_page(desk: Desk, request: Request[Any, Any, Any], error: Exception) 
     else:
         record_problem(document, error)
         code = document.code
-    # Whoever has not been recognised by now is not asked for: this is the event loop's own thread.
-    visitor: Visitor = request.scope.get("user") or Visitor(
-        language=desk.visitors.language(request), place="/"
-    )
     # ``GET *`` (RFC 9112 3.2.4) comes without a slash.
     parts = request.url.path.removeprefix("/").split("/")
     if isinstance(error, LoginNeeded):

@@ -60,7 +60,9 @@ def callback(request: Request[Any, Any, Any], desk: NamedDependency[Desk]) -> Re
     value, _, place = (desk.cookies.read(request, "login") or "").partition(".")
     cookie = parse_cookie(value)
     if cookie is None:
-        if desk.visitors.recognise(request).person is not None:
+        person = desk.visitors.recognise(request).person
+        if person is not None:
+            desk.budget.spend(person.identity)
             return go("/")  # Back, or a reload, after a log-in that has done its work.
         raise LoginRefused("no log-in was begun in this browser")
     if request.query_params.get("iss", desk.identity.issuer) != desk.identity.issuer:

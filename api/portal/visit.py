@@ -80,10 +80,19 @@ class Visit:
 Here = NamedDependency[Visit]
 
 
-async def begin_visit(request: Request[Any, Any, Any], desk: Desk) -> Visit:
-    """Raises FormInvalid for files, fields that stand twice, and texts that no field of ours can hold."""
+async def recognise(request: Request[Any, Any, Any], desk: Desk) -> Visitor:
+    """Raises TooManyRequests, ProviderKeysUnavailable, Overloaded. Kept for the refusal's page, too."""
+    request.scope["user"] = Visitor(language=desk.visitors.language(request), place="/")
     visitor: Visitor = await PROVING.run(desk.visitors.recognise, request)
     request.scope["user"] = visitor
+    if visitor.person is not None:
+        desk.budget.spend(visitor.person.identity)
+    return visitor
+
+
+async def begin_visit(request: Request[Any, Any, Any], desk: Desk) -> Visit:
+    """Raises FormInvalid for files, fields that stand twice, and texts that no field of ours can hold."""
+    visitor = await recognise(request, desk)
     form: dict[str, str] = {}
     if request.method == "POST":
         for name, value in (await request.form()).multi_items():

@@ -12,7 +12,6 @@ from api.journey.steps import Person
 from api.portal.cookies import Cookies
 from api.portal.sessions import Sessions, form_token, parse_cookie
 from api.texts import Language, choose_language
-from api.web.budget import CallBudget
 from issuer.identity.assertion import AssertionVerifier
 from issuer.identity.errors import AssertionRefused, ProviderKeysUnavailable
 
@@ -47,13 +46,10 @@ class Visitor:
 
 
 class Visitors:
-    def __init__(
-        self, *, sessions: Sessions, verifier: AssertionVerifier, cookies: Cookies, budget: CallBudget
-    ) -> None:
+    def __init__(self, *, sessions: Sessions, verifier: AssertionVerifier, cookies: Cookies) -> None:
         self._sessions = sessions
         self._verifier = verifier
         self._cookies = cookies
-        self._budget = budget
 
     def language(self, request: Request[Any, Any, Any]) -> Language:
         """Chosen on the page, else what the browser prefers."""
@@ -63,7 +59,7 @@ class Visitors:
         return choose_language(request.headers.get("accept-language"))
 
     def recognise(self, request: Request[Any, Any, Any]) -> Visitor:
-        """Raises TooManyRequests, ProviderKeysUnavailable. The assertion is proven anew on each page."""
+        """Raises ProviderKeysUnavailable. The assertion is proven anew on each page."""
         language, place = self.language(request), self._place(request)
         value = self._cookies.read(request, "session")
         cookie = parse_cookie(value)
@@ -76,7 +72,6 @@ class Visitors:
             raise
         except AssertionRefused:
             return Visitor(language=language, place=place, expired=True)
-        self._budget.spend(identity)
         return Visitor(
             language=language,
             place=place,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -11,6 +13,8 @@ from litestar.testing import RequestFactory
 
 from api.journey.tables import journey_events, requests
 from api.portal.app import not_found_pages
+from api.portal.sessions import form_token, parse_cookie
+from api.web.budget import CallBudget
 from policies.lifecycle import RequestState
 from tests.integration.portal.conftest import ADDRESS, Browser, Portal
 
@@ -43,8 +47,42 @@ def test_an_asterisk_is_no_page(portal: Portal) -> None:
     """``GET *`` (RFC 9112 3.2.4) is a request without a path."""
     request = RequestFactory().get("/", headers={"Accept": "text/html"})
     request.scope["path"] = "*"
-    answer = not_found_pages(portal.desk)(request, NotFoundException())
-    assert answer.status_code == 404
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    page = not_found_pages(portal.desk)(request, NotFoundException()).to_asgi_response(None, request)
+    asyncio.run(page(request.scope, request.receive, send))
+    assert sent[0]["status"] == 404
+    assert "Cette page n'existe pas" in sent[1]["body"].decode()
+
+
+def test_who_is_lost_stays_logged_in(portal: Portal) -> None:
+    """A path that nobody serves, another's store, a form refused, no budget left: name and log-out stay."""
+    browser = portal.browser().log_in(portal.world.person())
+    pages = [
+        browser.get("/no/such/page", headers={"Accept": "text/html"}),
+        browser.get("/stores/none"),
+        browser.get("/requests/none"),
+        browser.post("/requests", form_token=""),
+    ]
+    portal.desk.budget = CallBudget(0, portal.world.clock)
+    pages += [browser.get("/"), browser.get("/no/such/page", headers={"Accept": "text/html"})]
+    assert [page.status_code for page in pages] == [404, 404, 404, 403, 429, 404]
+    for page in pages:
+        assert '<span class="who">EDOUARD GUERRA</span>' in page.text
+        assert f'name="form_token" value="{form_token_of(browser)}"' in page.text
+        assert 'href="/language/de?to=/' in page.text
+    assert 'href="/language/de?to=/no/such/page"' in pages[0].text
+    stranger = portal.browser().get("/no/such/page", headers={"Accept": "text/html"})
+    assert "Déconnexion" not in stranger.text
+
+
+def form_token_of(browser: Browser) -> str:
+    cookie = parse_cookie(browser.client.cookies["__Host-mycert-session"])
+    assert cookie is not None
+    return form_token(cookie)
 
 
 def test_another_sessions_token_is_refused(portal: Portal) -> None:
