@@ -29,7 +29,7 @@ def html_letter(language: str, subject: str, body: str, signature: str) -> str:
 
 
 def _paragraph(text: str) -> str:
-    """A paragraph that holds values is shown line by line; another one flows. Long numbers break at colons."""
+    """A paragraph that holds values is shown line by line; another one flows. Numbers break at colons."""
     lines = text.splitlines()
     if not any(line.startswith("  ") for line in lines):
         return escape(" ".join(line.strip() for line in lines))
