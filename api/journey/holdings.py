@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 from api.journey.steps import Person, Steps
 from issuer.faults import FaultPoint, fault_point
 from issuer.registry import deliveries, stores
+from issuer.registry.deliveries import PARTS, Part
 from issuer.registry.stores import Store
 from policies.errors import ConfirmationMissing
 from policies.reasons import DeactivationReason
@@ -17,8 +18,12 @@ from policies.reasons import DeactivationReason
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldStore:
     store: Store
-    delivered: bool
-    """Whether the holder fetched both parts."""
+    fetched: frozenset[Part]
+    """What the holder has been handed."""
+
+    @property
+    def delivered(self) -> bool:
+        return self.fetched == PARTS
 
 
 class HeldStores:
@@ -55,6 +60,7 @@ class HeldStores:
         return self.find(person, store_id)
 
     def _held(self, connection: Connection, store: Store) -> HeldStore:
+        if store.delivered_at is not None:
+            return HeldStore(store=store, fetched=PARTS)
         delivery = deliveries.of_store(connection, store.id)
-        complete = delivery is not None and delivery.complete
-        return HeldStore(store=store, delivered=store.delivered_at is not None or complete)
+        return HeldStore(store=store, fetched=delivery.fetched if delivery else frozenset())

@@ -15,6 +15,7 @@ from api.journey.tokens import DELIVERY_TOKEN_BYTES, base64url
 from api.lanes import ISSUING, MAILING, READING
 from api.portal.visit import Answer, Here, Visit, go
 from api.web.delivery import keystore_file
+from issuer.registry.deliveries import PARTS, Part
 from policies.errors import CodeMalformed
 from policies.lifecycle import BEFORE_GENERATION, RequestState
 
@@ -61,8 +62,10 @@ def show(visit: Here, request_id: FromPath[str], note: FromQuery[str | None] = N
 
 @get("/requests/{request_id:str}/progress")
 @READING.handler
-def progress(visit: Here, request_id: FromPath[str]) -> dict[str, str]:
-    return {"state": visit.cases.journey.find(visit.person, request_id).state}
+def progress(visit: Here, request_id: FromPath[str]) -> dict[str, Any]:
+    found = visit.cases.journey.find(visit.person, request_id)
+    ready = found.state is RequestState.READY
+    return {"state": found.state, "fetched": sorted(_fetched(visit, found)) if ready else []}
 
 
 @post("/requests/{request_id:str}/terms", status_code=303)
@@ -143,10 +146,11 @@ def complete(visit: Here, request_id: FromPath[str]) -> Answer:
     """Asks once more where a part was not fetched yet: what is left behind here is gone for good."""
     found = visit.cases.journey.find(visit.person, request_id)
     fetched = _fetched(visit, found)
-    if found.state is RequestState.READY and not fetched and visit.text("incomplete") != "yes":
-        return visit.page("incomplete.html", request=found)
+    owed = fetched != PARTS
+    if found.state is RequestState.READY and owed and visit.text("incomplete") != "yes":
+        return visit.page("incomplete.html", request=found, fetched=fetched)
     visit.cases.journey.complete(visit.person, request_id)
-    return go("/?notice=delivered" if fetched else "/")
+    return go("/" if owed else "/?notice=delivered")
 
 
 @get(
@@ -197,9 +201,11 @@ def _delivery(visit: Visit, found: JourneyRequest, **more: Any) -> Response[str]
     return visit.page("delivery.html", request=found, fetched=_fetched(visit, found), **shown)
 
 
-def _fetched(visit: Visit, found: JourneyRequest) -> bool:
-    """Whether both parts were: then leaving loses nothing."""
-    return found.store_id is not None and visit.own_store(found.store_id).delivered
+def _fetched(visit: Visit, found: JourneyRequest) -> frozenset[Part]:
+    """What was handed out. After both, leaving loses nothing."""
+    if found.store_id is None:
+        return frozenset()
+    return visit.cases.held_stores.find(visit.person, found.store_id).fetched
 
 
 HANDLERS = [

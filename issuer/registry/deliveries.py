@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 from issuer.registry.tables import deliveries, stores
 
 Part = Literal["password", "keystore"]
+PARTS: Final[frozenset[Part]] = frozenset({"password", "keystore"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +23,13 @@ class Delivery:
     keystore_fetched_at: datetime | None
 
     @property
+    def fetched(self) -> frozenset[Part]:
+        moments = {"password": self.password_fetched_at, "keystore": self.keystore_fetched_at}
+        return frozenset(part for part in PARTS if moments[part] is not None)
+
+    @property
     def complete(self) -> bool:
-        return self.password_fetched_at is not None and self.keystore_fetched_at is not None
+        return self.fetched == PARTS
 
 
 def sealing_context(request_id: str, store_id: str) -> bytes:

@@ -41,12 +41,20 @@ def test_from_log_in_to_deactivation(visit: Visit, tmp_path: Path, scripts: bool
     person.verify(right)
     person.heading("Votre magasin de certificat a été généré avec succès")
     assert page.locator("#password").count() == 0
+    parts = page.locator("[data-part]")
+    expect(parts).to_have_text(["Pas encore affiché", "Pas encore téléchargé"])
     password = person.take_password()
+    expect(parts).to_have_text(["Affiché", "Pas encore téléchargé"])
     page.reload()
     assert page.locator("#password").inner_text() == password
     file = person.take_file(tmp_path)
     assert file.name == f"myCert-{person.ehealth_id}.p12"
     assert opens(file, password)
+    if not scripts:
+        page.reload()
+    expect(parts).to_have_text(["Affiché", "Téléchargé"])
+    page.reload()
+    expect(page.locator("main .note.good")).to_contain_text("Vérifiez qu'ils sont bien enregistrés")
     expect(page.locator("[data-copy]")).to_be_visible(visible=scripts)
     person.press("Retour à l'accueil")
     person.heading("Mon magasin de certificat")

@@ -140,8 +140,10 @@ def test_leaving_the_delivery_is_asked_about(visit: Visit) -> None:
     assert asked == ["beforeunload"]
     person.go("/")
     person.page.get_by_role("link", name="Reprendre ma demande").click()
+    person.take_password()
     person.press("Retour à l'accueil")
     person.heading("La remise n'est pas achevée")
+    expect(person.page.locator("main li")).to_have_text(["Le fichier n'a pas encore été téléchargé."])
     person.press("Retourner quand même à l'accueil")
     expect(person.page.get_by_text("La remise n'a pas été achevée.")).to_be_visible()
     assert person.page.locator(".note.good").count() == 0
