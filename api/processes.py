@@ -51,6 +51,8 @@ class Process:
     """None: it is ready as soon as it runs."""
     umask: int = 0o027
     environment: Mapping[str, str] = field(default_factory=dict)
+    ends: int = 0
+    """At the end those of a lower number go first, for they ask the others; equals go together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,9 @@ class Patience:
 
     start: float = 60.0
     next_stop: float = 4.0
-    """After SIGTERM, before the next process gets its own: web ends before the issuer it asks."""
+    """After SIGTERM, before those that come after are told as well: web ends before the issuer it asks."""
+    same: float = 2.0
+    """Signals that are less apart are one: `make` passes on what its whole process group got."""
     stop: float = 15.0
     """For all together, then SIGKILL."""
     first_restart: float = 0.25
@@ -91,7 +95,7 @@ class _Child:
 
 
 class Supervisor:
-    """``run`` returns after SIGTERM or SIGINT ended everything; a second signal ends it at once."""
+    """``run`` returns after SIGTERM or SIGINT ended everything; a later signal ends it at once."""
 
     def __init__(
         self,
@@ -125,6 +129,7 @@ class Supervisor:
     async def _supervise(self) -> None:
         self._stop = asyncio.Event()
         self._force = asyncio.Event()
+        self._stopped_at = 0.0
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop)
@@ -150,9 +155,12 @@ class Supervisor:
             await self._stop_all(children)
 
     def _asked_to_stop(self) -> None:
-        if self._stop.is_set():
+        now = time.monotonic()
+        if not self._stop.is_set():
+            self._stopped_at = now
+            self._stop.set()
+        elif now - self._stopped_at >= self._patience.same:
             self._force.set()
-        self._stop.set()
 
     def _spawn(self, child: _Child) -> None:
         spec, account = child.spec, child.spec.account
@@ -235,18 +243,12 @@ class Supervisor:
     async def _stop_all(self, children: Sequence[_Child]) -> None:
         deadline = time.monotonic() + self._patience.stop
         force = asyncio.create_task(self._force.wait())
-        for child in reversed(children):
-            child.signal(signal.SIGTERM)
-            patience = min(self._patience.next_stop, deadline - time.monotonic())
-            if not self._force.is_set():
-                await asyncio.wait(
-                    (child.ended, force), timeout=max(0, patience), return_when="FIRST_COMPLETED"
-                )
-        alive = [child.ended for child in children if child.alive]
-        if alive and not self._force.is_set():
-            every = asyncio.gather(*map(asyncio.shield, alive))
-            timeout = max(0, deadline - time.monotonic())
-            await asyncio.wait((every, force), timeout=timeout, return_when="FIRST_COMPLETED")
+        for turn in sorted({child.spec.ends for child in children}):
+            told = [child for child in children if child.spec.ends == turn]
+            for child in told:
+                child.signal(signal.SIGTERM)
+            await self._wait_for(told, force, min(self._patience.next_stop, deadline - time.monotonic()))
+        await self._wait_for(children, force, deadline - time.monotonic())
         force.cancel()
         for child in children:
             if child.alive:
@@ -255,6 +257,12 @@ class Supervisor:
                 child.signal(signal.SIGKILL)
         await asyncio.gather(*(child.ended for child in children))
         self._say("stopped")
+
+    @staticmethod
+    async def _wait_for(children: Sequence[_Child], force: asyncio.Task[bool], seconds: float) -> None:
+        """For the end of all of them, unless it is forced before."""
+        ended = asyncio.gather(*(asyncio.shield(child.ended) for child in children))
+        await asyncio.wait((ended, force), timeout=max(0.0, seconds), return_when="FIRST_COMPLETED")
 
 
 async def _until_ready(ready: Readiness | None) -> None:

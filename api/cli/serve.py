@@ -21,6 +21,8 @@ from api.settings import Settings
 from api.sockets import TcpAddress, UnixAddress
 
 _LOOPBACK = "127.0.0.1"
+_ENDS = {"web": 0, "mailer": 1, "status": 1, "publisher": 1}
+"""Web first, for it takes the work; last who only answers: the issuer, and the demo's two."""
 
 
 @click.command()
@@ -85,6 +87,7 @@ def _processes(configured: Settings, layout: Layout, accounts: Mapping[str, Acco
             account=accounts.get(name),
             ready=ready.get(name),
             environment=environment,
+            ends=_ENDS.get(name, 2),
         )
         for name in names
     ]

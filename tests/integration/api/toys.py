@@ -68,8 +68,9 @@ def serve(port: str, path: str, peers: str, grace: str) -> None:
     run(listeners, on_start=started, on_stop=stopped, grace=float(grace))
 
 
-def child(name: str, journal: str, socket: str = "", stubborn: str = "") -> None:
+def child(name: str, journal: str, socket: str = "", kind: str = "") -> None:
     """A supervised process: notes its beginning and its end, and answers on its socket where it has one."""
+    stubborn, slow = kind == "stubborn", kind == "slow"
     standing = walls.enter(name)
     logs.configure(name)
     logs.get_logger().info("walls", **standing.as_dict())
@@ -86,6 +87,8 @@ def child(name: str, journal: str, socket: str = "", stubborn: str = "") -> None
         return
 
     def end(*_: object) -> None:
+        if slow:
+            time.sleep(0.5)
         note(journal, "ends", name)
         os._exit(0)
 
@@ -109,7 +112,7 @@ def note(journal: str, what: str, name: str) -> None:
 
 
 def supervise(home: str, journal: str, *children: str) -> None:
-    """Supervise toys; each is NAME, NAME+stubborn, NAME+socket, NAME+dies, NAME+mute or NAME+user."""
+    """Supervise toys; each is NAME, or NAME+(stubborn|slow|socket|dies|mute|user). The issuer ends last."""
     logs.configure("serve")
     base = Path(home)
     users = settle_users(base) if any(entry.endswith("+user") for entry in children) else None
@@ -125,16 +128,27 @@ def supervise(home: str, journal: str, *children: str) -> None:
         if kind == "dies":
             return Process(name=name, argv=(sys.executable, "-c", "raise SystemExit('reason')"), ready=ready)
         if kind == "socket":
-            return Process(name=name, argv=(*toy, "child", name, journal, str(socket)), ready=ready)
+            argv = (*toy, "child", name, journal, str(socket))
+            return Process(name=name, argv=argv, ready=ready, ends=1 if name == "issuer" else 0)
         if kind == "mute":
             return Process(name=name, argv=(*toy, "child", name, journal), ready=ready)
-        return Process(name=name, argv=(*toy, "child", name, journal, "", kind))
+        return Process(
+            name=name, argv=(*toy, "child", name, journal, "", kind), ends=1 if name == "issuer" else 0
+        )
 
     def say(line: str) -> None:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
-    patience = Patience(start=8, next_stop=1, stop=2, first_restart=0.1, longest_restart=0.4, previous_run=10)
+    patience = Patience(
+        start=8,
+        next_stop=1,
+        stop=float(os.environ.get("TOYS_STOP", "2")),
+        same=0.4,
+        first_restart=0.1,
+        longest_restart=0.4,
+        previous_run=10,
+    )
     Supervisor(
         [spec(entry) for entry in children],
         home=base,
