@@ -68,11 +68,13 @@ class Pages:
             extensions=["jinja2.ext.i18n"],
         )
         environment.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]
+        region = (
+            "en_GB" if language is Language.ENGLISH else str(language)
+        )  # Else months first, and am and pm.
         environment.filters.update(
-            date=lambda moment: format_date(_local(moment), "long", locale=str(language)),
-            moment=lambda moment: format_datetime(_local(moment), "medium", locale=str(language)),
-            iso=lambda moment: moment.isoformat(timespec="seconds"),
-            clock=lambda moment: format_time(_local(moment), "short", locale=str(language)),
+            date=lambda moment: format_date(_local(moment), "long", locale=region),
+            moment=lambda moment: format_datetime(_local(moment), "medium", locale=region),
+            clock=lambda moment: format_time(_local(moment), "short", locale=region),
             groups=_groups,
             faq=_faq,
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gettext
 import io
+import re
 from importlib import resources
 
 from babel.messages.catalog import Catalog
@@ -16,6 +17,18 @@ from babel.messages.pofile import read_po
 from api.texts import Language
 
 DOMAIN = "mycert"
+
+
+class _French(gettext.GNUTranslations):
+    """French sets a space before : ; ? ! and inside « », where no line may break."""
+
+    _SPACE = re.compile(r" (?=[:;?!»])|(?<=«) ")
+
+    def gettext(self, message: str) -> str:
+        return self._SPACE.sub("\N{NO-BREAK SPACE}", super().gettext(message))
+
+    def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
+        return self._SPACE.sub("\N{NO-BREAK SPACE}", super().ngettext(msgid1, msgid2, n))
 
 
 def read_catalogue(language: Language) -> Catalog:
@@ -30,5 +43,6 @@ def load_translations() -> dict[Language, gettext.GNUTranslations]:
         compiled = io.BytesIO()
         write_mo(compiled, read_catalogue(language))
         compiled.seek(0)
-        found[language] = gettext.GNUTranslations(compiled)
+        kind = _French if language is Language.FRENCH else gettext.GNUTranslations
+        found[language] = kind(compiled)
     return found

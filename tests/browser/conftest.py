@@ -32,8 +32,8 @@ NUMBERS = itertools.count(3_000_000_001)
 
 START = {
     "fr": "Je demande mon magasin de certificat",
-    "de": "Ich beantrage meinen Zertifikatsspeicher",
-    "en": "I request my certificate store",
+    "de": "Meinen Zertifikatsspeicher beantragen",
+    "en": "Request my certificate store",
 }
 
 

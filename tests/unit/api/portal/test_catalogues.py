@@ -45,6 +45,14 @@ def places(text: str) -> set[str]:
     return set(re.findall(r"%\(\w+\)s|\{n\}", text))
 
 
+def test_french_says_what_the_templates_say() -> None:
+    said = [message.string for message in read_catalogue(Language.FRENCH) if isinstance(message.id, str)]
+    assert set(said[1:]) == {""}
+    french = load_translations()[Language.FRENCH]
+    assert french.gettext("Pour quel motif ?") == "Pour quel motif\N{NO-BREAK SPACE}?"
+    assert french.gettext("« Mon logiciel »") == "«\N{NO-BREAK SPACE}Mon logiciel\N{NO-BREAK SPACE}»"
+
+
 def test_each_language_has_its_name_and_its_plurals() -> None:
     assert set(LANGUAGE_NAMES) == set(Language)
     say = {
