@@ -43,6 +43,7 @@ class Readiness:
     def __init__(self, checks: Mapping[str, Check]) -> None:
         self._checks = checks
         self._threads = ThreadPoolExecutor(max(1, len(checks)), thread_name_prefix="health")
+        self._running: dict[str, asyncio.Future[str]] = {}
         self._looked: asyncio.Task[dict[str, str]] | None = None
         self._until = 0.0
 
@@ -53,13 +54,16 @@ class Readiness:
 
     async def _look(self) -> dict[str, str]:
         loop = asyncio.get_running_loop()
-        running = [loop.run_in_executor(self._threads, _result, *entry) for entry in self._checks.items()]
-        if running:
-            await asyncio.wait(running, timeout=_PATIENCE)
+        for name, check in self._checks.items():
+            # One that hangs since an earlier look is not begun again: it would take another's thread.
+            if name not in self._running or self._running[name].done():
+                self._running[name] = loop.run_in_executor(self._threads, _result, name, check)
+        if self._running:
+            await asyncio.wait(self._running.values(), timeout=_PATIENCE)
         self._until = monotonic() + _FRESH
         return {
             name: result.result() if result.done() else "TimeoutError"
-            for name, result in zip(self._checks, running, strict=True)
+            for name, result in self._running.items()
         }
 
 
