@@ -59,6 +59,7 @@ class Publisher:
         self._signer, self._door = signer, door
         self._database, self._config, self._clock = signer.database, signer.config, signer.clock
         config, clock = signer.config, signer.clock
+        self._pause = config.retry_first
         self._leading = threading.Event()
         self._stop = threading.Event()
         self.answering = Answering(signer)
@@ -104,7 +105,10 @@ class Publisher:
         except Exception as error:  # noqa: BLE001 - whatever the drivers raise, the loop must live on
             self._lead(False)
             log.warning("registry-not-followed", cause=f"{type(error).__name__}: {error}")
-            stop.wait(self._config.retry_longest)
+            stop.wait(self._pause)
+            self._pause = min(2 * self._pause, self._config.retry_longest)
+        else:
+            self._pause = self._config.retry_first
 
     def _last_revocation(self) -> int:
         with self._database.read() as connection:

@@ -21,6 +21,7 @@ from issuer.issuance.templates import serial_text
 from issuer.publisher.leader import Leadership
 from issuer.publisher.loop import Publisher
 from issuer.registry import answers, crls
+from issuer.registry.changes import Changes
 from issuer.registry.database import Database
 from tests.fixtures.pki import record_certificate, revoke
 from tests.fixtures.publication import MakeSite, Site
@@ -116,6 +117,30 @@ def test_one_leads_and_the_other_takes_over(
         until(lambda: next_one.leads)
         revoke(first, 1, site.clock())
         until(lambda: said(site, 1) is ocsp.OCSPCertStatus.REVOKED)
+
+
+def test_one_lost_connection_delays_a_revocation_by_no_long_pause(
+    make_site: MakeSite, registry: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that is restarted is there again long before the longest pause is over."""
+    site = make_site(registry, retry_longest=600.0)
+    record_certificate(registry, 1, site.clock(), life=YEAR)
+    lost: list[Changes] = []
+    wait = Changes.wait
+
+    def losing(self: Changes, timeout: float) -> bool:
+        if not lost:
+            lost.append(self)
+            raise OSError("the connection is lost")
+        return wait(self, timeout)
+
+    with running(site) as publisher:
+        until(lambda: said(site, 1) is ocsp.OCSPCertStatus.GOOD)
+        monkeypatch.setattr(Changes, "wait", losing)
+        until(lambda: lost)
+        revoke(registry, 1, site.clock())
+        until(lambda: said(site, 1) is ocsp.OCSPCertStatus.REVOKED and listed(site) == {1})
+        assert publisher.leads
 
 
 def test_leadership_ends_with_its_process(tmp_path: Path) -> None:
