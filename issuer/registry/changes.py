@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from issuer.registry.database import Database
+from issuer.registry.database import POSTGRESQL_LOST, Database
 
 if TYPE_CHECKING:
     import psycopg
@@ -27,16 +27,13 @@ With the poll it stays below the 50 ms in which a revocation is known."""
 
 
 def connect(database: Database) -> psycopg.Connection:
-    """A PostgreSQL connection outside the pool, that finds out within seconds when its server is gone."""
+    """A PostgreSQL connection outside the pool."""
     import psycopg
 
     return psycopg.connect(
         database.url.set(drivername="postgresql").render_as_string(hide_password=False),
         autocommit=True,
-        connect_timeout=5,
-        keepalives_idle=5,
-        keepalives_interval=2,
-        keepalives_count=3,
+        **POSTGRESQL_LOST,
     )
 
 

@@ -19,6 +19,15 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 WRITE = "mycert_write"
 _BUSY_SECONDS = 60
+POSTGRESQL_LOST: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 11_000,
+}
+"""A server that vanished without a word is given up in seconds; by itself TCP takes from 15 minutes to hours.
+All in seconds but the last, which bounds what was sent and not acknowledged, in milliseconds."""
 # A transaction that changed nothing has no number yet: who looks for work and finds none wakes nobody.
 _NOTIFY = sa.text("SELECT pg_notify(:channel, '') WHERE pg_current_xact_id_if_assigned() IS NOT NULL")
 
@@ -111,7 +120,7 @@ def _engine(url: URL, schema: str, read_only: bool, pool_size: int) -> Engine:
         max_overflow=pool_size,
         pool_pre_ping=True,
         # Nobody waits for another's lock without end, as on SQLite.
-        connect_args={"options": f"-csearch_path={schema} -clock_timeout=60s", "connect_timeout": 5},
+        connect_args={"options": f"-csearch_path={schema} -clock_timeout=60s", **POSTGRESQL_LOST},
         hide_parameters=True,
     )
 

@@ -1,11 +1,13 @@
-"""A database that is closed keeps no connection, not even one that a thread still reads with."""
+"""Connections end: of a database that is closed, even one in use; of a server that vanished."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import sqlalchemy as sa
 
+from issuer.registry.changes import connect
 from issuer.registry.database import Database
 
 
@@ -29,3 +31,20 @@ def test_a_connection_in_use_is_closed_when_it_comes_back(registry: Database) ->
     closed.set()
     reader.join(timeout=30)
     assert seen == [(1, None)]
+
+
+def test_a_server_that_vanished_is_given_up_in_seconds(postgres_database: Callable[..., str]) -> None:
+    """By every connection; TCP itself would wait for two hours in the middle of a query."""
+    database = Database(postgres_database(), channel="registry")
+    with connect(database) as listener, database.read() as pooled:
+        driver = pooled.connection.driver_connection
+        assert driver is not None
+        for connection in (listener, driver):
+            given = connection.info.get_parameters()
+            silence = int(given["keepalives_idle"]) + int(given["keepalives_interval"]) * int(
+                given["keepalives_count"]
+            )
+            assert silence <= 15
+            assert 0 < int(given["tcp_user_timeout"]) <= 15_000
+            assert int(given["connect_timeout"]) <= 15
+    database.close()
