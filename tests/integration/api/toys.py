@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,12 @@ from api.addresses import TcpAddress, UnixAddress
 from api.processes import Patience, Process, Readiness, Supervisor
 from api.sockets import Limits, Listener, run
 
-LIMITS = Limits(head_bytes=4096, body_bytes=8192, request_seconds=1.5, requests=2)
+LIMITS = Limits(head_bytes=4096, body_bytes=8192, request_seconds=60, requests=2)
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 async def answer(send: Any, status: int, body: bytes) -> None:
@@ -31,8 +37,13 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         return
     path = scope["path"]
     if path == "/slow":
+        say("begun")
         await asyncio.sleep(1)
+    elif path == "/held":
+        say("begun")
+        await asyncio.to_thread(os.read, sys.stdin.fileno(), 1)
     elif path == "/never":
+        say("begun")
         await asyncio.sleep(600)
     elif path == "/broken":
         raise RuntimeError("CANARY-inside")
@@ -50,21 +61,20 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     await answer(send, 200, f"{os.getuid()} {len(body)}".encode())
 
 
-def serve(port: str, path: str, peers: str, grace: str) -> None:
+def serve(port: str, path: str, peers: str, grace: str, request_seconds: str) -> None:
     """Serve the toy on TCP and on a Unix socket, and write to standard output when each moment comes."""
+    limits = replace(LIMITS, request_seconds=float(request_seconds))
     logs.configure("toy", level="DEBUG")
 
     async def started() -> None:
-        sys.stdout.write("started\n")
-        sys.stdout.flush()
+        say("started")
 
     async def stopped() -> None:
-        sys.stdout.write("stopped\n")
-        sys.stdout.flush()
+        say("stopped")
 
     uids = frozenset(int(uid) for uid in peers.split(",") if uid)
     addresses = (TcpAddress(host="127.0.0.1", port=int(port)), UnixAddress(path=Path(path), peers=uids))
-    listeners = [Listener(app=application, address=address, limits=LIMITS) for address in addresses]
+    listeners = [Listener(app=application, address=address, limits=limits) for address in addresses]
     run(listeners, on_start=started, on_stop=stopped, grace=float(grace))
 
 
