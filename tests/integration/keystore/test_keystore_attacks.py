@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import socket
@@ -19,6 +20,8 @@ from tests.fixtures.processes import MAY_BE_MISSING, wait_until
 from tests.integration.keystore.attacks import ATTACKS
 
 ROOT = Path(__file__).parents[3]
+PATIENCE = 60
+"""Seconds before something counts as hanging."""
 
 # Allows any process of its user to trace it (Yama's PR_SET_PTRACER), and says where its secret lies.
 VICTIM = """
@@ -86,13 +89,13 @@ def attack_under(layer: str, attack: str, targets: Targets) -> tuple[str, int]:
                 stdin=theirs.fileno(),
                 env={"PYTHONPATH": str(ROOT)},
             )
-        ours.settimeout(20)
+        ours.settimeout(PATIENCE)
         ours.send(_order(attack, targets))
         try:
             answer = ours.recv(4_096).decode()
         except ConnectionResetError:
             answer = ""
-        return answer, attacker.wait(20)
+        return answer, attacker.wait(PATIENCE)
 
 
 def _order(attack: str, targets: Targets) -> bytes:
@@ -147,22 +150,30 @@ def test_the_deadline_alone_ends_a_worker_that_spins(targets: Targets) -> None:
     assert attack_under("only_deadline", "spin", targets) == ("", -signal.SIGALRM)
 
 
-@pytest.fixture(scope="module")
-def template() -> Iterator[TemplateKeeper]:
+@contextlib.contextmanager
+def attacking(wall_seconds: float) -> Iterator[TemplateKeeper]:
     """A template whose workers run attacks: only its command line can make one."""
-    config = KeystoreConfig(wall_seconds=0.5, allow_missing=MAY_BE_MISSING)
+    config = KeystoreConfig(wall_seconds=wall_seconds, allow_missing=MAY_BE_MISSING)
     keeper = TemplateKeeper(config.limits(), ("--attacks",))
     keeper.start()
-    yield keeper
-    keeper.close()
+    try:
+        yield keeper
+    finally:
+        keeper.close()
+
+
+@pytest.fixture(scope="module")
+def template() -> Iterator[TemplateKeeper]:
+    with attacking(PATIENCE) as keeper:
+        yield keeper
 
 
 def attack_in_worker(template: TemplateKeeper, attack: str, targets: Targets) -> str:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
         with theirs:
-            template.hand_over(theirs, time.monotonic() + 20)
-        ours.settimeout(20)
+            template.hand_over(theirs, time.monotonic() + PATIENCE)
+        ours.settimeout(PATIENCE)
         ours.send(_order(attack, targets))
         try:
             return ours.recv(4_096).decode()
@@ -183,9 +194,7 @@ def test_a_real_worker_has_so_much_memory_and_no_more(template: TemplateKeeper, 
     assert attack_in_worker(template, "take-memory", targets).startswith("refused: MemoryError")
 
 
-def test_a_real_worker_ends_at_its_deadline(
-    template: TemplateKeeper, targets: Targets, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.ERROR):
+def test_a_real_worker_ends_at_its_deadline(targets: Targets, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR), attacking(0.5) as template:
         assert attack_in_worker(template, "spin", targets) == ""
         wait_until(lambda: "ended by a signal: Alarm clock" in caplog.text)

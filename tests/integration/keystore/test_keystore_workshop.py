@@ -23,6 +23,9 @@ from tests.fixtures.processes import MAY_BE_MISSING, alive, children, wait_until
 from tests.fixtures.throwaway import ThrowawayAuthority
 from tests.integration.keystore.conftest import CONTEXT, TOKEN, MakeOrder
 
+TIME_TO_BEGIN = 1.5
+"""Seconds of a job that shall run out of time, and must have begun before: tens of milliseconds, if alone."""
+
 
 def make_store(workshop: Workshop, order: KeystoreOrder, authority: ThrowawayAuthority) -> SealedKeystore:
     with workshop.open(order) as job:
@@ -168,7 +171,7 @@ def test_a_worker_killed_half_way_fails_its_job_and_no_other(
 
 
 def test_a_worker_that_stands_still_times_out(make_order: MakeOrder, authority: ThrowawayAuthority) -> None:
-    config = KeystoreConfig(allow_missing=MAY_BE_MISSING, wall_seconds=0.5)
+    config = KeystoreConfig(allow_missing=MAY_BE_MISSING, wall_seconds=TIME_TO_BEGIN)
     with Workshop(config) as workshop, workshop.open(make_order()) as job:
         (worker,) = children(template_pid(workshop))
         os.kill(worker, signal.SIGSTOP)
@@ -180,14 +183,14 @@ def test_a_worker_that_stands_still_times_out(make_order: MakeOrder, authority: 
 
 
 def test_a_worker_nobody_listens_to_ends_by_its_own_alarm(make_order: MakeOrder) -> None:
-    config = KeystoreConfig(allow_missing=MAY_BE_MISSING, wall_seconds=0.2)
+    config = KeystoreConfig(allow_missing=MAY_BE_MISSING, wall_seconds=TIME_TO_BEGIN)
     with Workshop(config) as workshop, workshop.open(make_order()):
         (worker,) = children(template_pid(workshop))
         wait_until(lambda: not alive(worker))
 
 
 def test_no_more_workers_than_configured(make_order: MakeOrder) -> None:
-    config = KeystoreConfig(allow_missing=MAY_BE_MISSING, wall_seconds=0.5, workers=1)
+    config = KeystoreConfig(allow_missing=MAY_BE_MISSING, wall_seconds=TIME_TO_BEGIN, workers=1)
     with Workshop(config) as workshop:
         with (
             workshop.open(make_order()),
