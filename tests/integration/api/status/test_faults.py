@@ -272,7 +272,7 @@ async def test_the_database_is_away(
             server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
             revoke(site.database, 1, site.clock())
             await eventually(lambda: publisher.leads)
-            deadline = asyncio.get_running_loop().time() + 20
+            deadline = asyncio.get_running_loop().time() + 60
             while (await said(service, 1), await said(service, 2), await listed(service)) != (
                 REVOKED,
                 GOOD,
@@ -295,11 +295,10 @@ def running(publisher: Publisher) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        thread.join(15)
-        assert not thread.is_alive()
+        thread.join()
 
 
-async def eventually(condition: Callable[[], object], seconds: float = 15.0) -> None:
+async def eventually(condition: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = asyncio.get_running_loop().time() + seconds
     while not condition():
         assert asyncio.get_running_loop().time() < deadline, "it never happened"

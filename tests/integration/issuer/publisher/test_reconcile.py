@@ -193,4 +193,4 @@ def test_it_compares_again_and_again(make_site: Callable[..., Site], registry: o
         torn_answer(site)
         until(lambda: publisher.failing == {"reconciliation": "Differs"})
         execute(site, answers.delete())  # Signed anew by the next look at all certificates.
-        until(lambda: publisher.failing == {}, 20)
+        until(lambda: publisher.failing == {})
