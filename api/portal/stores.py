@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.response import Redirect
 
 from api.lanes import ISSUING, READING
 from api.portal.visit import Answer, Here, Visit, go
+from api.problems import RemoteProblem
 from policies.errors import AlreadyDeactivated
 from policies.reasons import DeactivationReason
 
@@ -35,9 +34,12 @@ def deactivate(visit: Here, store_id: FromPath[str]) -> Answer:
         return _form(visit, store_id, confirmed=confirmed, missing="reason", status=422)
     if not confirmed:
         return _form(visit, store_id, chosen=chosen, missing="confirm", status=422)
-    # A double click, or another tab: it is as the person wants it.
-    with contextlib.suppress(AlreadyDeactivated):
+    try:
         visit.cases.held_stores.deactivate(person, store_id, DeactivationReason(chosen), confirmed=True)
+    except RemoteProblem as refusal:
+        # A double click, or another tab: it is as the person wants it.
+        if refusal.code != AlreadyDeactivated.code:
+            raise
     return go("/?notice=deactivated")
 
 

@@ -257,6 +257,11 @@ def test_a_generation_past_its_bound_ends_and_leaves_no_store(
         person.verify(person.code())
         person.heading("Génération en cours")
         expect(person.page.locator(".elapsed")).to_have_text(re.compile("En cours depuis [1-9]"))
+        moving = []
+        for motion in ("no-preference", "reduce"):
+            person.page.emulate_media(reduced_motion=motion)
+            moving.append(person.page.evaluate("document.getAnimations().length"))
+        assert moving == [1, 0]
         assert person.faults() == []
         person.heading("La génération n'a pas abouti")
         assert person.faults() == []
