@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -52,15 +52,18 @@ def test_one_look_serves_all_who_ask_meanwhile() -> None:
         looks.append(1)
         assert go_on.wait(30)
 
-    with client_of({"slow": check}) as client, ThreadPoolExecutor(8) as askers:
-        answers = [askers.submit(client.get, "/health/ready") for _ in range(8)]
+    async def ask_at_once(readiness: health.Readiness) -> list[dict[str, str]]:
+        answers = asyncio.gather(*(readiness.results() for _ in range(8)))
+        await asyncio.sleep(0)
         go_on.set()
-        assert {answer.result().status_code for answer in answers} == {200}
-    assert len(looks) < 8
+        return await answers
+
+    assert asyncio.run(ask_at_once(health.Readiness({"slow": check}))) == [{"slow": "ok"}] * 8
+    assert looks == [1]
 
 
 def test_a_check_that_hangs_is_named_and_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "_PATIENCE", 0.05)
+    monkeypatch.setattr(health, "_PATIENCE", 0.7)  # What a busy machine may need for the good one.
     monkeypatch.setattr(health, "_FRESH", 0.0)  # Each asks anew.
     go_on = threading.Event()
 

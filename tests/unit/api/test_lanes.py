@@ -27,8 +27,10 @@ def test_a_call_runs_with_its_callers_context_and_raises_what_it_raises() -> Non
     asyncio.run(run())
 
 
-def test_who_gets_no_thread_in_time_is_sent_away_and_who_began_is_not() -> None:
-    lane = Lane("test", threads=1, patience=0.05)
+def test_who_gets_no_thread_in_time_is_sent_away_and_who_began_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lane = Lane("test", threads=1)
     begun, go_on = threading.Event(), threading.Event()
     called: list[str] = []
 
@@ -40,7 +42,9 @@ def test_who_gets_no_thread_in_time_is_sent_away_and_who_began_is_not() -> None:
     async def run() -> None:
         first = asyncio.create_task(lane.run(slow))
         await asyncio.to_thread(begun.wait, 30)
-        with pytest.raises(Overloaded) as refused:
+        # Of this call alone: how soon a free thread begins is the machine's affair.
+        with monkeypatch.context() as patched, pytest.raises(Overloaded) as refused:
+            patched.setattr(lane, "_patience", 0.05)
             await lane.run(called.append, "too late")
         assert refused.value.code == "too-many-requests"
         go_on.set()
