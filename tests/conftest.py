@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
     "tests.fixtures.postgres",
@@ -15,5 +15,10 @@ pytest_plugins = [
 ]
 
 # How long an example takes says more about the machine than about the code; the rest stays as it was.
-settings.register_profile("untimed", settings(), deadline=None)
-settings.load_profile("untimed")
+# The same examples every time: what a new one finds is no fault of the change that it would fail.
+# `pytest --hypothesis-profile=exploring` looks for new ones, as often as it is run.
+settings.register_profile(
+    "exploring", settings(), deadline=None, derandomize=False, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("repeatable", settings.get_profile("exploring"), derandomize=True, database=None)
+settings.load_profile("repeatable")

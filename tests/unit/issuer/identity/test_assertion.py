@@ -179,7 +179,7 @@ def test_a_claim_that_stands_twice_is_refused(verifier, provider):
     refused(verifier, provider.sign(text.replace("{", '{"ehealth_id":"9999999999",', 1).encode()))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     header=st.recursive(
         st.none() | st.booleans() | st.text(max_size=8) | st.integers(),
