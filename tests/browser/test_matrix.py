@@ -26,9 +26,9 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     running = start_system(
         tmp_path_factory.mktemp("hasty"),
         free_ports(4),
-        MYCERT_JOURNEY__CODE_LIFETIME="6",
-        MYCERT_JOURNEY__GENERATION_BOUND="12",
-        MYCERT_ISSUANCE__BOUND="10",
+        MYCERT_JOURNEY__CODE_LIFETIME="20",
+        MYCERT_JOURNEY__GENERATION_BOUND="30",
+        MYCERT_ISSUANCE__BOUND="25",
         MYCERT_RENEWAL__WINDOW_DAYS="1000",
         MYCERT_JOURNEY__RESEND_PAUSE="0",
     )
@@ -172,7 +172,7 @@ def test_a_code_that_ran_out_while_the_page_was_looked_at(
     person = visit_of(hasty)
     person.until_code()
     code = person.code()
-    expect(person.page.locator(".clock")).to_contain_text("expiré", timeout=15_000)
+    expect(person.page.locator(".clock")).to_contain_text("expiré", timeout=60_000)
     person.verify(code)
     expect(person.page.get_by_role("alert")).to_contain_text("Le code a expiré")
     assert person.page.locator("#code").count() == 0
@@ -293,7 +293,7 @@ def test_the_journey_in_each_language(visit: Visit, tmp_path: Path, language: st
     page.locator("button[form=validate]").click()
     page.locator("#code").fill(person.code())
     page.locator("button[form=verify]").click()
-    page.locator("a[href$='/password']").wait_for(timeout=30_000)
+    page.locator("a[href$='/password']").wait_for(timeout=60_000)
     assert opens(person.take_file(tmp_path), person.take_password())
     mail = person.system.wait_for_mail(person.address, "issued")
     html = mail.get_body(("html",))
