@@ -66,7 +66,7 @@ class Visitor:
 
     def open_tab(self) -> Page:
         page = self.context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("console", self._heard)
         page.on("request", self._asked)
@@ -105,7 +105,7 @@ class Visitor:
         self.log_in(**claims)
 
     def heading(self, text: str) -> None:
-        expect(self.page.get_by_role("heading", level=1, name=text)).to_be_visible(timeout=30_000)
+        expect(self.page.get_by_role("heading", level=1, name=text)).to_be_visible(timeout=60_000)
 
     def press(self, name: str) -> None:
         self.page.get_by_role("button", name=name, exact=True).click()

@@ -77,7 +77,7 @@ def run() -> Run:
         program = Path(sys.executable).parent / str(command[0])
         first = str(program) if program.exists() else str(command[0])
         done = subprocess.run(
-            [first, *map(str, command[1:])], capture_output=True, text=True, check=False, timeout=60
+            [first, *map(str, command[1:])], capture_output=True, text=True, check=False, timeout=300
         )
         if done.returncode:
             raise CommandFailed(done.stdout + done.stderr)

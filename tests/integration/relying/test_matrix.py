@@ -111,7 +111,7 @@ def chromium(_: Relied, store: Delivered, port: int) -> str:
         assert imported.returncode == 0, imported.stdout + imported.stderr
         script = (
             f"mkdir -p /etc/chromium/policies; mount --bind {folder}/policies /etc/chromium/policies; "
-            "exec timeout 60 chromium --headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage "
+            "exec timeout 180 chromium --headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage "
             f"--ignore-certificate-errors --user-data-dir={folder}/profile --dump-dom https://localhost:{port}/"
         )
         done = bash(f"exec unshare --map-root-user --mount bash -euc '{script}'", store.folder, home)

@@ -252,4 +252,4 @@ def test_the_command_follows_a_running_system(system: System, tmp_path: Path) ->
         wait_until(lambda: serial in {one.serial_number for one in x509.load_der_x509_crl(crl.read_bytes())})
     finally:
         following.terminate()
-        assert following.wait(20) == 0
+        assert following.wait(60) == 0

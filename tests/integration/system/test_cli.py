@@ -22,7 +22,7 @@ import pytest
 
 from api.cli import cli
 from tests.fixtures.pages import DOCS, block, blocks
-from tests.fixtures.system import MYCERT, System, free_ports
+from tests.fixtures.system import MYCERT, PATIENCE, System, free_ports
 
 CHECKOUT = Path(__file__).parents[3]
 DONE, FOUND, WRONG_USE, UNREACHABLE = 0, 1, 2, 3
@@ -411,7 +411,7 @@ def test_a_pin_without_a_file_is_asked_for(quiet: Quiet, tmp_path: Path, typed: 
         said = _until(ours, b"myCert root")
         os.write(ours, typed.encode() + b"\n")
         said += _until(ours, None)
-        assert process.wait(30) == status, said
+        assert process.wait(PATIENCE) == status, said
     os.close(ours)
     assert typed.encode() not in said
     assert seen == []
@@ -419,7 +419,7 @@ def test_a_pin_without_a_file_is_asked_for(quiet: Quiet, tmp_path: Path, typed: 
 
 def _until(terminal: int, prompt: bytes | None) -> bytes:
     said = b""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while prompt is None or prompt not in said:
         assert time.monotonic() < deadline, said
         try:
@@ -451,7 +451,7 @@ def test_every_command_of_the_page_works(system: System, tmp_path: Path, page: s
         text=True,
         cwd=tmp_path,
         env=system.environment | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
-        timeout=180,
+        timeout=600,
     )
     finished = done.stdout.count("--- done\n")
     assert done.returncode == 0, f"{commands[finished]}\n{done.stdout[-2000:]}\n{done.stderr}"

@@ -37,7 +37,7 @@ def test_every_command_of_the_guide_works(system: System, tmp_path: Path) -> Non
         text=True,
         cwd=tmp_path,
         env=system.environment,
-        timeout=120,
+        timeout=600,
     )
     finished = len(re.findall(f"^{_DONE}", done.stdout, re.MULTILINE))
     assert done.returncode == 0, f"{commands[finished]}\n{done.stdout[-2000:]}\n{done.stderr}"

@@ -27,7 +27,7 @@ def test_the_answer_comes_when_the_store_is_made(system: System) -> None:
         answer = caller.call("GET", path.format(request), headers={"Prefer": "wait=30"})
         assert answer.json()["state"] == "ready"
         assert answer.headers["preference-applied"] == "wait=30"
-        assert time.monotonic() - begun < 15
+        assert time.monotonic() - begun < 25
 
 
 def test_several_wait_at_once(system: System) -> None:
@@ -57,4 +57,4 @@ def test_there_is_nothing_to_wait_for(system: System) -> None:
         answer = caller.call("GET", f"/requests/{request}", headers={"Prefer": prefer})
         assert answer.json()["state"] == "created"
         assert answer.headers.get("preference-applied") == applied
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 25

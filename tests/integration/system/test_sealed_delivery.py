@@ -75,7 +75,7 @@ def second_web(system: System) -> Iterator[System]:
         wait_until(lambda: _serves(http), 60)
         yield second
     process.terminate()
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
 
 
 def _serves(http: httpx.Client) -> bool:

@@ -37,7 +37,7 @@ def test_renewal_waits_for_operations_and_operations_for_renewal() -> None:
 
     with ThreadPoolExecutor(3) as threads:
         for run in [threads.submit(sign), threads.submit(renew), threads.submit(sign_later)]:
-            run.result(10)
+            run.result(60)
     assert order == ["signed", "renewed", "signed later"]
 
 

@@ -22,11 +22,17 @@ from api.mail.address import parse_address
 from api.mail.messages import code_message
 from api.mail.transport import MailConfig, Transport
 from issuer.clock import system_clock
+from tests.fixtures.processes import wait_until
 
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager
@@ -51,13 +57,13 @@ def served(folder: Path) -> Iterator[int]:
 
     thread = threading.Thread(target=lambda: asyncio.run(main()))
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     try:
         yield port
     finally:
         loop, stop = ends[0]
         loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join()
 
 
 def send(port: int, number: int) -> None:
@@ -136,15 +142,10 @@ def test_the_process_ends_on_a_signal(tmp_path):
     )
     process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "mailbox"), str(port)])
     try:
-        for _ in range(500):
-            with socket.socket() as probe:
-                probe.settimeout(1)
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            threading.Event().wait(0.02)
+        wait_until(lambda: answers(port))
         send(port, 42)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()

@@ -40,7 +40,7 @@ def database(open_sqlite_registry):
 
 
 def mailer(database, port: int, clock: Clock) -> OutboxSender:
-    config = MailConfig(sender="no-reply@mycert.example", port=port, security="none", timeout=5)
+    config = MailConfig(sender="no-reply@mycert.example", port=port, security="none", timeout=30)
     return OutboxSender(database, Transport(config), clock)
 
 
@@ -175,7 +175,6 @@ def test_the_loop_sends_stops_and_gives_back(sender, database, smtp, clock):
     smtp.on_mail = done.set
     thread = threading.Thread(target=sender.run, args=(stop, 0.01))
     thread.start()
-    assert done.wait(10)
+    assert done.wait(60)
     stop.set()
-    thread.join(10)
-    assert not thread.is_alive()
+    thread.join()

@@ -24,7 +24,7 @@ NOW = datetime(2026, 3, 27, 12, 0, tzinfo=UTC)
 
 
 def transport(port: int, **settings: Any) -> Transport:
-    values = {"sender": "myCert <no-reply@mycert.example>", "port": port, "security": "none", "timeout": 5.0}
+    values = {"sender": "myCert <no-reply@mycert.example>", "port": port, "security": "none", "timeout": 30.0}
     return Transport(msgspec.convert(values | settings, MailConfig))
 
 

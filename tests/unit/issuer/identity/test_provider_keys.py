@@ -203,7 +203,7 @@ def test_a_slow_refresh_holds_nobody_up(provider, clock):
             Slow.calls += 1
             if Slow.calls == 2:
                 fetching.set()
-                assert release.wait(10)
+                assert release.wait(60)
             return json.dumps(provider.jwks()).encode()
 
     ring = KeyRing(Slow(), clock, refresh=300, retry=10, keep=86_400)
@@ -211,7 +211,7 @@ def test_a_slow_refresh_holds_nobody_up(provider, clock):
     clock.advance(300)
     slow = threading.Thread(target=ring.find, args=("key-1", "ES256"))
     slow.start()
-    assert fetching.wait(10)
+    assert fetching.wait(60)
     assert ring.find("key-1", "ES256")
     release.set()
     slow.join()
@@ -233,7 +233,7 @@ def test_who_names_a_new_key_waits_for_the_fetch_that_brings_it(provider, clock)
             answer = next(self.answers)
             if answer == new:
                 fetching.set()
-                assert release.wait(10)
+                assert release.wait(60)
             return answer
 
     ring = KeyRing(Slow(), clock, refresh=300, retry=10, keep=86_400)
@@ -242,7 +242,7 @@ def test_who_names_a_new_key_waits_for_the_fetch_that_brings_it(provider, clock)
     threads = [threading.Thread(target=lambda: found.append(ring.find("key-2", "ES256"))) for _ in range(4)]
     for thread in threads:
         thread.start()
-    assert fetching.wait(10)
+    assert fetching.wait(60)
     release.set()
     for thread in threads:
         thread.join()
