@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from litestar import MediaType, Request, Response, Router, get
 from litestar.datastructures import State
+from litestar.params import FromPath
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api.logs import get_logger
@@ -68,9 +69,14 @@ class Readiness:
 
 
 def health_router(
-    checks: Mapping[str, Check], shown: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None
+    checks: Mapping[str, Check],
+    shown: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
+    metrics_behind: Mapping[str, Callable[[], bytes]] | None = None,
 ) -> Router:
-    """``/health/live``, ``/health/ready`` and ``/metrics``. ``shown`` is put beside the checks."""
+    """``/health/live``, ``/health/ready`` and ``/metrics``. ``shown`` is put beside the checks.
+
+    ``metrics_behind`` are the metrics of processes that only this one can ask, as ``/metrics/<name>``.
+    """
     readiness = Readiness(checks)
 
     @get("/health/live", sync_to_thread=False, include_in_schema=False)
@@ -91,7 +97,14 @@ def health_router(
             raise NotFound("metrics are for this machine")
         return Response(generate_latest(), media_type=_METRICS)
 
-    return Router("/", route_handlers=[live, ready, metrics], include_in_schema=False)
+    @get("/metrics/{process:str}", sync_to_thread=True, include_in_schema=False)
+    def metrics_of(request: Request[object, object, State], process: FromPath[str]) -> Response[bytes]:
+        ask = (metrics_behind or {}).get(process)
+        if ask is None or not asked_on_this_machine(request.scope):
+            raise NotFound("metrics are for this machine")
+        return Response(ask(), media_type=_METRICS)
+
+    return Router("/", route_handlers=[live, ready, metrics, metrics_of], include_in_schema=False)
 
 
 def asked_on_this_machine(scope: Mapping[str, Any]) -> bool:

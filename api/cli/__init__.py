@@ -14,6 +14,7 @@ DONE, FOUND, WRONG_USE, UNREACHABLE = 0, 1, 2, 3
 
 # command: module and attribute; loaded late, so that each process imports only what it runs.
 _COMMANDS: Mapping[str, tuple[str, str]] = {
+    "setup": ("api.cli.setup", "setup"),
     "serve": ("api.cli.serve", "serve"),
     "web": ("api.cli.serve", "web"),
     "issuer": ("api.cli.serve", "issuer"),

@@ -35,7 +35,7 @@ def issue(context: click.Context, authority: str, dry_run: bool) -> None:
 @click.pass_context
 def verify(context: click.Context) -> None:
     """Compare registry, CRL and OCSP answers. Exit status 1 for a difference."""
-    differences = compare_published(settings(context))
+    differences = compare_published(settings(context, "owner"))
     rows = [{"where": one.where, "difference": one.what} for one in differences]
     answer(context, {"differences": rows}, table(rows, ["where", "difference"]) if rows else "no difference")
     if rows:

@@ -40,11 +40,12 @@ def open_token(configured: Settings, name: str) -> Iterator[Token]:
         give_back(configured)
 
 
-def give_back(configured: Settings) -> None:
-    """SoftHSM's files that root has written go to the users whose processes need them."""
+def give_back(configured: Settings) -> str | None:
+    """Whatever root has written goes to the users whose processes need it; why not, where there are none."""
     try:
         find_accounts()
-    except AccountsMissing:
-        return
+    except AccountsMissing as error:
+        return str(error)
     labels = {name: config.label for name, config in configured_tokens(configured).items()}
     Layout(configured.home_path).apply_owners(labels)
+    return None

@@ -8,19 +8,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from api.accounts import AccountsMissing, find_accounts
 from api.cli.ceremony import hold_ceremony
 from api.cli.db import upgrade_all
+from api.cli.setup import make_places, write_whole
+from api.cli.tokens import give_back
 from api.demo import idp
 from api.layout import Layout
 from api.settings import Settings, load
 from issuer.ceremony.record import record_paths
 from issuer.ceremony.script import demo_script, parse_script
-from issuer.clock import system_random
 from issuer.identity.config import SIMULATED_ISSUER
 
 _CHECKOUT = Path(__file__).parents[2]
-TOKEN_LABELS = {"root": "myCert root", "issuing": "myCert issuing", "status": "myCert status"}
 
 _CONFIG = """\
 # Made by `mycert demo setup`. Not for production: the identity provider is simulated.
@@ -87,12 +86,10 @@ _MODULES = (
 def prepare(home: Path, say: Callable[[str], None]) -> Settings:
     """Raises whatever a step raises; what was made before it stays and is found by the next run."""
     layout = Layout(home)
-    layout.create()
+    make_places(layout)
     if not layout.config.exists():
         say("writing the demo's configuration")
-        _write(layout.config, _CONFIG.format(issuer=SIMULATED_ISSUER, module=_softhsm()).encode(), 0o640)
-    if not layout.key("code").exists():
-        _write(layout.key("code"), system_random(32).hex().encode(), 0o600)
+        write_whole(layout.config, _CONFIG.format(issuer=SIMULATED_ISSUER, module=_softhsm()).encode(), 0o640)
     idp.create_provider(home)
     settings = load()
     script = demo_script()
@@ -112,23 +109,8 @@ def prepare(home: Path, say: Callable[[str], None]) -> Settings:
         say("key ceremony: root CA, issuing CA, OCSP signer")
         hold_ceremony(settings, script, ["demo"], say)
     upgrade_all(settings)
-    try:
-        find_accounts()
-    except AccountsMissing:
-        return settings
-    layout.apply_owners(TOKEN_LABELS)
+    give_back(settings)
     return settings
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Whole or not at all: a crash leaves no half-written key or configuration behind."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)
 
 
 def _softhsm() -> str:

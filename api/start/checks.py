@@ -54,3 +54,10 @@ class Behind:
         }
         if answer.status_code != httpx.codes.OK:
             raise CaUnavailable(f"{self._name} is not ready")
+
+    def metrics(self) -> bytes:
+        """Its own; raises CaUnavailable where it is silent."""
+        try:
+            return self._client.get("http://local/metrics").raise_for_status().content
+        except httpx.HTTPError as error:
+            raise CaUnavailable(f"{self._name}: {type(error).__name__}") from None

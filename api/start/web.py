@@ -105,6 +105,7 @@ def main(settings: Settings) -> None:
             "identity-provider": provides_keys(keys),
         },
         shown=lambda: {"walls": standing.as_dict(), "issuer": issuer_behind.shown},
+        metrics_behind={"issuer": issuer_behind.metrics},
         more=[portal_router(desk), servers_router(desk)] if desk else [],
         also_answers=dict.fromkeys((404, 405), not_found_pages(desk)) if desk else {},
     )

@@ -39,6 +39,7 @@ from issuer.clock import Clock
 from issuer.registry.database import Database
 
 _HEALTH = ("/health/live", "/health/ready")
+_METRICS = ("/metrics", "/metrics/publisher")
 _JSON = b"application/json"
 _SOON = 5.0
 """Seconds in which a revocation is told at the latest; a second is what is promised (R21)."""
@@ -128,7 +129,7 @@ class StatusApp:
 
     async def _own(self, scope: Scope, send: Send) -> None:
         path = scope["path"]
-        shown = path in _HEALTH or (path == "/metrics" and asked_on_this_machine(scope))
+        shown = path in _HEALTH or (path in _METRICS and asked_on_this_machine(scope))
         if not shown:
             await refuse(send, "not-found")
         elif scope["method"] not in READING:
@@ -137,6 +138,12 @@ class StatusApp:
             for where, age in self._unpublished().items():
                 _UNPUBLISHED.labels(where).set(age)
             await send_uncached(send, 200, CONTENT_TYPE_LATEST.encode(), generate_latest())
+        elif path == "/metrics/publisher":
+            # Nobody but this process may ask at the publisher's socket.
+            if (metrics := await self._live.metrics()) is None:
+                await refuse(send, "ca-unavailable")
+            else:
+                await send_uncached(send, 200, CONTENT_TYPE_LATEST.encode(), metrics)
         elif path == "/health/live":
             await send_uncached(send, 200, _JSON, b'{"status":"live"}')
         else:

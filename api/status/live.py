@@ -48,6 +48,14 @@ class Live:
         self._note(True, "")
         return response.content if response.status_code == httpx.codes.OK else None
 
+    async def metrics(self) -> bytes | None:
+        """The publisher's own; None where it is not there."""
+        try:
+            response = await self._http.get("/metrics")
+        except httpx.HTTPError:
+            return None
+        return response.content if response.status_code == httpx.codes.OK else None
+
     def _note(self, reachable: bool, cause: str) -> None:
         if reachable != self.reachable:
             if reachable:

@@ -34,11 +34,12 @@ def build_web_app(
     budget: CallBudget,
     checks: Mapping[str, Check],
     shown: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+    metrics_behind: Mapping[str, Callable[[], bytes]] = MappingProxyType({}),
     more: Sequence[ControllerRouterHandler] = (),
     also_answers: Mapping[int | type[Exception], ExceptionHandler[Any]] = MappingProxyType({}),
 ) -> Litestar:
     """``more`` are further route handlers (portal pages), ``also_answers`` exception handlers by status;
-    ``shown`` goes into ``/health/ready``."""
+    ``shown`` goes into ``/health/ready``, ``metrics_behind`` is at ``/metrics/<name>``."""
 
     def person(request: Request[Person, object, State]) -> Person:
         return request.user  # Set by the first guard.
@@ -51,7 +52,11 @@ def build_web_app(
         return choose_language(request.headers.get("accept-language"))
 
     return Litestar(
-        route_handlers=[v1.router(guards(verifier, budget)), health_router(checks, shown), *more],
+        route_handlers=[
+            v1.router(guards(verifier, budget)),
+            health_router(checks, shown, metrics_behind),
+            *more,
+        ],
         dependencies={
             "person": Provide(person, sync_to_thread=False),
             "fresh": Provide(fresh, sync_to_thread=False),

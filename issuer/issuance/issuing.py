@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
+from prometheus_client import Counter, Gauge, Histogram
 from sqlalchemy.exc import SQLAlchemyError
 
 from hsm.errors import HsmError
@@ -49,6 +50,14 @@ from policies.terms import AcceptedTerms
 log = structlog.get_logger(__name__)
 
 _SIGNS_STILL = timedelta(seconds=1)
+
+_STORES = Counter("mycert_issuer_stores", "Generations that have ended.", ["outcome"])
+_SECONDS = Histogram(
+    "mycert_issuer_generation_seconds",
+    "From a thread's taking up an order to the active store.",
+    buckets=(0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 120),
+)
+_IN_HAND = Gauge("mycert_issuer_stores_in_hand", "Orders that are waiting or being made.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,10 +184,12 @@ class Issuance:
             if len(self._in_hand) >= self._config.queue:
                 raise Overloaded("the queue is full")
             self._in_hand.add(store_id)
+            _IN_HAND.set(len(self._in_hand))
 
     def _let_go(self, store_id: str) -> None:
         with self._lock:
             self._in_hand.discard(store_id)
+            _IN_HAND.set(len(self._in_hand))
 
     def in_hand(self) -> frozenset[str]:
         """Ids of the stores that this process is making now; the reaper leaves them alone."""
@@ -201,7 +212,9 @@ class Issuance:
     def _make(self, store: Store, bound: datetime) -> None:
         logger = log.bind(store=store.id)
         try:
-            self._issue(store, bound)
+            with _SECONDS.time():
+                self._issue(store, bound)
+            _STORES.labels("active").inc()
             logger.info("store-active")
         except (HsmError, WorkshopError, IssuerError, PolicyRefusal, SQLAlchemyError, ValueError) as error:
             logger.warning("generation-failed", cause=f"{type(error).__name__}: {error}")
@@ -266,6 +279,7 @@ class Issuance:
 
     def _give_up(self, store: Store) -> None:
         """Leave nothing half-made; where the database is gone too, the reaper does it later."""
+        _STORES.labels("failed").inc()
         try:
             with self._database.write() as connection:
                 end_generation(connection, store.id, self._clock())

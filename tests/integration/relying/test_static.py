@@ -27,7 +27,7 @@ from tests.fixtures.pki import record_certificate, revoke
 from tests.fixtures.processes import wait_until
 from tests.fixtures.publication import MakeSite, Site
 from tests.fixtures.registries import OpenRegistry
-from tests.fixtures.servers import free_port, serving
+from tests.fixtures.servers import free_port, serving_nginx
 from tests.fixtures.system import MYCERT, System
 from tests.integration.issuer.publisher.test_publication import YEAR, ahead, request_for
 
@@ -77,18 +77,8 @@ def nginx(root: Path, tmp_path: Path) -> Iterator[httpx.Client]:
     text = block(PAGE, "static.conf").filled(
         {"listen 80": f"listen 127.0.0.1:{port}", "/var/lib/mycert/public": root}
     )
-    temporary = "".join(
-        f"{kind}_temp_path {tmp_path}/{kind}; "
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    user = "user root; " if os.geteuid() == 0 else ""  # pytest's folders are closed to others
-    (tmp_path / "nginx.conf").write_text(
-        f"{user}daemon off; worker_processes 1; pid {tmp_path}/nginx.pid;\n"
-        f"error_log {tmp_path}/out.log info;\nevents {{}}\nhttp {{ access_log off; {temporary} {text} }}\n"
-    )
-    command = ["nginx", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"), "-e", "out.log"]
     with (
-        serving(command, port, tmp_path),
+        serving_nginx(text, port, tmp_path, own_user=True),
         httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http,
     ):
         yield http

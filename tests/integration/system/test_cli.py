@@ -148,7 +148,7 @@ def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
 
 
 def test_what_changes_something_has_a_dry_run() -> None:
-    for path in ("hsm init", "ceremony run", "crl issue", "store revoke", "db upgrade"):
+    for path in ("setup", "hsm init", "ceremony run", "crl issue", "store revoke", "db upgrade"):
         names = {parameter.name for parameter in COMMANDS[tuple(path.split())].params}
         assert "dry_run" in names, path
 

@@ -461,10 +461,21 @@ def test_what_is_not_http(system: System, content: bytes) -> None:
     assert b"live" not in answer.content
 
 
-def test_metrics_are_for_this_machine(system: System) -> None:
-    shown = system.http.get("/metrics")
-    assert "python_info" in shown.text
+@pytest.mark.parametrize(
+    ("port", "path", "told"),
+    [
+        ("web", "/metrics", "python_info"),
+        ("web", "/metrics/issuer", "mycert_issuer_stores_in_hand"),
+        ("status", "/metrics", "mycert_status_ocsp_answers"),
+        ("status", "/metrics/publisher", "mycert_publisher_leading 1.0"),
+    ],
+)
+def test_metrics_are_for_this_machine(system: System, port: str, path: str, told: str) -> None:
+    url = (str(system.http.base_url) if port == "web" else system.status_url).rstrip("/") + path
+    shown = httpx.get(url)
+    assert told in shown.text
     assert shown.headers["content-type"] == CONTENT_TYPE_LATEST
+    check_refusal(httpx.get(f"{url}-of-nobody"), "not-found")
     for name, value in (
         ("X-Forwarded-For", "127.0.0.1"),
         ("Forwarded", "for=127.0.0.1"),
@@ -472,7 +483,7 @@ def test_metrics_are_for_this_machine(system: System) -> None:
         ("Via", "1.1 proxy"),
         ("Host", "mycert.example.lu"),
     ):
-        check_refusal(system.http.get("/metrics", headers={name: value}), "not-found")
+        check_refusal(httpx.get(url, headers={name: value}), "not-found")
 
 
 def test_the_way_to_the_status_port_passes_what_it_should(system: System) -> None:
