@@ -11,20 +11,27 @@ from html import escape
 _BODY = (
     "margin:0;padding:24px 16px;background:whitesmoke;color:black;font:16px/1.6 Arial,Helvetica,sans-serif"
 )
-_CARD = "max-width:34em;margin:0 auto;padding:24px;background:white;border-top:5px solid teal"
-_VALUE = "font:700 17px/1.6 Consolas,'Liberation Mono',monospace;overflow-wrap:anywhere"
+_CARD = "max-width:34em;margin:0 auto;padding:24px;background:white;border-top:5px solid #0b5c8a"
+_BLOCK = "margin:16px 0"
+_MONO = "Consolas,'Liberation Mono',monospace;overflow-wrap:anywhere"
+_VALUE = f"margin:0 0 10px;font:600 14px/1.6 {_MONO}"
+_CODE = f"font:700 30px/1.4 {_MONO};letter-spacing:5px"
 _END = "color:dimgray;font-size:14px"
 
 
 def html_letter(language: str, subject: str, body: str, signature: str) -> str:
-    """Paragraphs as the text has them; its indented lines are values."""
-    paragraphs = "\n".join(f"<p>{_paragraph(part)}</p>" for part in body.strip("\n").split("\n\n"))
-    ending = "<br>\n".join(escape(line) for line in signature.strip().splitlines())
+    """Paragraphs as the text has them; its indented lines are values, the deeply indented one is the code."""
     return (
         f'<!doctype html>\n<html lang="{escape(language)}">\n'
         f'<head><meta charset="utf-8"><title>{escape(subject)}</title></head>\n'
-        f'<body style="{_BODY}">\n<div style="{_CARD}">\n{paragraphs}\n'
-        f'<hr>\n<p style="{_END}">{ending}</p>\n</div>\n</body>\n</html>\n'
+        f'<body style="{_BODY}">\n<div style="{_CARD}">\n{_paragraphs(body)}\n'
+        f'<hr>\n<div style="{_END}">{_paragraphs(signature)}</div>\n</div>\n</body>\n</html>\n'
+    )
+
+
+def _paragraphs(text: str) -> str:
+    return "\n".join(
+        f'<div style="{_BLOCK}">{_paragraph(part)}</div>' for part in text.strip("\n").split("\n\n")
     )
 
 
@@ -33,9 +40,11 @@ def _paragraph(text: str) -> str:
     lines = text.splitlines()
     if not any(line.startswith("  ") for line in lines):
         return escape(" ".join(line.strip() for line in lines))
-    return "<br>\n".join(
-        f'<span style="{_VALUE}">{escape(line.strip()).replace(":", ":<wbr>")}</span>'
-        if line.startswith("  ")
-        else escape(line)
-        for line in lines
-    )
+    return "\n".join(_line(line) for line in lines)
+
+
+def _line(line: str) -> str:
+    if not line.startswith("  "):
+        return f"<div>{escape(line)}</div>"
+    style = _CODE if line.startswith("    ") else _VALUE
+    return f'<div style="{style}">{escape(line.strip()).replace(":", ":<wbr>")}</div>'

@@ -119,6 +119,8 @@ def _spell(parameters: _Parameters, texts: Catalogue) -> dict[str, str]:
             words[name] = value.astimezone(LUXEMBOURG).strftime(texts.moment)
     words["serial_number"] = in_pairs(parameters.serial_number)
     words["sha256_fingerprint"] = in_pairs(parameters.sha256_fingerprint)
+    if parameters.days is not None:
+        words["days"] = f"{parameters.days} {texts.days[parameters.days != 1]}"
     if parameters.reason is not None:
         words["reason"] = texts.reasons[parameters.reason]
     if parameters.ended_by is not None:

@@ -24,6 +24,8 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     moment: str
+    days: tuple[str, str]
+    """One, and more."""
     signature: str
     actors: dict[str, str]
     reasons: dict[str, str]

@@ -152,6 +152,21 @@ def test_every_notice_tells_its_facts(event: str, language: str) -> None:
     assert "2028" in body if "not_after" in PARAMETERS[event] else "2026" in body
 
 
+@pytest.mark.parametrize(
+    ("language", "day", "days"),
+    [
+        ("fr", "dans 1 jour\n", "dans 30 jours"),
+        ("de", "in 1 Tag ab", "in 30 Tagen ab"),
+        ("en", "in 1 day\n", "in 30 days"),
+    ],
+)
+def test_one_day_is_not_days(language: str, day: str, days: str) -> None:
+    for number, said in (("1", day), ("30", days)):
+        message = notice_message(entry("expiring", language, days=number), SENDER)
+        assert said in f"{message['Subject']}\n"
+        assert said.strip() in part(message)
+
+
 def test_moments_are_luxembourgs_and_reasons_are_words() -> None:
     body = part(notice_message(entry("deactivated"), SENDER))
     assert "01/07/2026 à 10:30" in body
