@@ -198,6 +198,9 @@ def _data(
 
 def _delivery(visit: Visit, found: JourneyRequest, **more: Any) -> Response[str]:
     shown: dict[str, Any] = {"password": None, "note": None, **more}
+    if visit.delivery_token is None:
+        # It can open nothing here; nor does its way home end what another browser may still fetch.
+        shown["note"] = "other-browser"
     return visit.page("delivery.html", request=found, fetched=_fetched(visit, found), **shown)
 
 

@@ -130,6 +130,19 @@ def test_two_tabs_are_one_request(visit: Visit, tmp_path: Path) -> None:
     assert opens(person.take_file(tmp_path), password)
 
 
+def test_another_browser_is_sent_back_to_the_one_that_can_open(visit: Visit) -> None:
+    person = visit()
+    person.until_delivery()
+    other = visit(ehealth_id=person.ehealth_id)
+    other.arrive()
+    other.page.get_by_role("link", name="Reprendre ma demande").click()
+    expect(other.page.get_by_role("alert")).to_contain_text("Seul le navigateur qui a entré le code")
+    expect(other.page.locator("main section, main form")).to_have_count(0)
+    other.page.get_by_role("link", name="Retour à l'accueil").click()
+    other.heading("Mon magasin de certificat")
+    assert len(person.take_password()) > 20
+
+
 def test_leaving_the_delivery_is_asked_about(visit: Visit) -> None:
     person = visit()
     person.until_delivery()

@@ -35,10 +35,15 @@ for (const place of document.querySelectorAll("[data-countdown]")) {
 for (const place of document.querySelectorAll("[data-progress]")) {
   const begun = seconds() - Number(place.dataset.since);
   const [shown, words] = place.querySelectorAll("p");
+  const duration = new Intl.NumberFormat(document.documentElement.lang, {
+    style: "unit",
+    unit: "second",
+    unitDisplay: "long",
+  });
   let told = 0;
   const ask = async () => {
     const passed = Math.round(seconds() - begun);
-    shown.textContent = place.dataset.text.replace("{n}", passed);
+    shown.textContent = place.dataset.text.replace("{n}", duration.format(passed));
     if (passed - told >= 10) {
       told = passed;
       words.textContent = shown.textContent;
