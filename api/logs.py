@@ -6,6 +6,7 @@ by shape is the second line of defence; the first is that nobody logs bodies, he
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import json
 import logging
@@ -16,7 +17,7 @@ from collections.abc import Mapping, MutableMapping
 from datetime import date, datetime
 from pathlib import PurePath
 from time import perf_counter
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 from uuid import UUID
 
 import msgspec
@@ -51,7 +52,7 @@ def configure(
     process: str, *, level: str = "INFO", stream: TextIO | None = None, clock: Clock = system_clock
 ) -> None:
     """Route structlog and the standard library's logging into one writer; called once, at start."""
-    writer = structlog.WriteLogger(stream or sys.stderr)
+    writer = structlog.WriteLogger(cast("TextIO", _Lossy(stream or sys.stderr)))
     lines = _Lines(process, clock)
     threshold = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
@@ -72,6 +73,21 @@ def configure(
         logging.getLogger(name).setLevel(threshold)
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class _Lossy:
+    """A full disk, or a reader that went away, costs lines, never the work or the thread that wrote them."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:

@@ -114,7 +114,7 @@ class Supervisor:
         self._home = home
         self._lock = lock
         self._log_path = log
-        self._say = say
+        self._say_aloud = say
         self._on_ready = on_ready
         self._users_missing = users_missing
         self._patience = patience
@@ -146,13 +146,19 @@ class Supervisor:
                 if self._stop.is_set():
                     return
                 keepers.append(asyncio.create_task(self._keep(child)))
-            self._on_ready()
+            with contextlib.suppress(OSError):
+                self._on_ready()
             await self._stop.wait()
         finally:
             self._stop.set()
             for keeper in keepers:
                 keeper.cancel()
             await self._stop_all(children)
+
+    def _say(self, text: str) -> None:
+        # Where nobody reads any more, or the disk is full, the processes are kept alive all the same.
+        with contextlib.suppress(OSError):
+            self._say_aloud(text)
 
     def _asked_to_stop(self) -> None:
         now = time.monotonic()

@@ -119,6 +119,19 @@ def test_a_process_that_dies_is_started_again_later_and_later(supervised: Callab
     assert [line["event"] for line in log if line["event"] == "serving"] == ["serving"] * 4
 
 
+def test_a_process_is_kept_alive_though_nobody_reads_what_is_said(
+    supervised: Callable[..., Supervised],
+) -> None:
+    """`make demo | head`, or a full disk."""
+    running = supervised("web+socket")
+    running.wait_for("ready")
+    assert running.process.stdout is not None
+    running.process.stdout.close()
+    until(lambda: len(running.pids()) == 1)
+    os.kill(running.pids()[0], signal.SIGKILL)
+    until(lambda: len(running.pids()) == 2)
+
+
 def test_a_stubborn_process_is_killed_within_bounds(supervised: Callable[..., Supervised]) -> None:
     running = supervised("one", "two+stubborn")
     running.wait_for("ready")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -54,6 +55,22 @@ def test_a_line_says_when_who_and_what(written: io.StringIO) -> None:
         "request_id": "r1",
     }
     assert (second["event"], second["logger"], second["request_id"]) == ("odd thing", "uvicorn.error", "r1")
+
+
+class FullDisk(io.StringIO):
+    refused = 0
+
+    def write(self, text: str) -> int:
+        self.refused += 1
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_costs_lines_and_not_the_work(written: io.StringIO) -> None:
+    full = FullDisk()
+    logs.configure("web", stream=full)
+    logs.get_logger().error("failed", exc_info=LookupError("x"))
+    logging.getLogger("uvicorn.error").error("failed")
+    assert full.refused == 2
 
 
 @dataclass
