@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx
 from sqlalchemy import text
@@ -15,11 +16,24 @@ from issuer.identity.errors import ProviderKeysUnavailable
 from issuer.identity.keys import KeyRing
 from issuer.registry.database import Database
 
+_ROOM: Final = 1 << 20
+"""Octets: less on a disk, and hardly anything can be committed."""
 
-def reads(database: Database) -> Callable[[], None]:
+
+class DiskFull(Exception):
+    """A database that can be read still, and not be written."""
+
+
+def in_order(database: Database) -> Callable[[], None]:
+    """Whether it can be read, and, where this process writes a file of its own, whether there is room."""
+
     def check() -> None:
         with database.read() as connection:
             connection.execute(text("SELECT 1"))
+        if database.is_sqlite and not database.read_only:
+            disk = os.statvfs(str(database.url.database))
+            if disk.f_bavail * disk.f_frsize < _ROOM:
+                raise DiskFull(f"{disk.f_bavail * disk.f_frsize} octets left for {database.channel}")
 
     return check
 

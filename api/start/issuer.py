@@ -17,7 +17,7 @@ from api.internal.publication import build_publication_app
 from api.layout import Layout
 from api.settings import Settings
 from api.sockets import Listener, run
-from api.start.checks import reads
+from api.start.checks import in_order
 from issuer import faults
 from issuer.clock import Clock, system_clock, system_random
 from issuer.identity.assertion import AssertionVerifier
@@ -72,7 +72,7 @@ def main(settings: Settings) -> None:
         issuance=issuance,
         holdings=Holdings(database, clock),
         checks={
-            "registry-database": reads(database),
+            "registry-database": in_order(database),
             "token": authority.probe,
         },
         shown={"walls": standing.as_dict(), "worker_confinement": shown},

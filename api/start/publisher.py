@@ -13,7 +13,7 @@ from api.internal.publisher_app import build_publisher_app
 from api.layout import Layout
 from api.settings import Settings
 from api.sockets import Listener, run
-from api.start.checks import reads
+from api.start.checks import in_order
 from issuer import faults
 from issuer.clock import system_clock
 from issuer.issuance.keys import public_key
@@ -51,7 +51,7 @@ def main(settings: Settings) -> None:
     app = build_publisher_app(
         responder=LiveResponder(signer),
         publisher=publisher,
-        checks={"registry-database": reads(database), "token": lambda: token.probe("ocsp")},
+        checks={"registry-database": in_order(database), "token": lambda: token.probe("ocsp")},
         shown={"walls": standing.as_dict()},
     )
     stop = threading.Event()

@@ -25,7 +25,7 @@ from api.portal.sessions import Sessions
 from api.reach import reach_of
 from api.settings import Settings
 from api.sockets import Limits, Listener, TcpAddress, run
-from api.start.checks import Behind, provides_keys, reads
+from api.start.checks import Behind, in_order, provides_keys
 from api.texts import Texts
 from api.web.app import build_web_app
 from api.web.budget import CallBudget
@@ -99,8 +99,8 @@ def main(settings: Settings) -> None:
         settlements=settlements,
         budget=budget,
         checks={
-            "journey-database": reads(database),
-            "registry-database": reads(registry),
+            "journey-database": in_order(database),
+            "registry-database": in_order(registry),
             "issuer": issuer_behind,
             "identity-provider": provides_keys(keys),
         },
