@@ -148,7 +148,7 @@ class Visitor:
         self.heading("Votre magasin de certificat a été généré avec succès")
 
     def take_password(self) -> str:
-        self.page.locator("a[href$='/password']").click()
+        self.page.locator("a[href*='/password']").click()
         return self.page.locator("#password").inner_text()
 
     def take_file(self, folder: Path) -> Path:
