@@ -15,6 +15,8 @@ from typing import Final
 from api.socket_pass import write_pass
 
 _SUN_PATH_MAX: Final = 107
+WAITING: Final = 1024
+"""Connections that wait to be accepted. Whoever serves a socket must name it again: asyncio would set 100."""
 
 
 class SocketRefused(Exception):
@@ -61,7 +63,7 @@ def open_socket(address: TcpAddress | UnixAddress) -> Iterator[socket.socket]:
             sock.bind(target)
         except OSError as error:
             raise SocketRefused(f"{address} cannot be served: {error.strerror}") from error
-        sock.listen(1024)
+        sock.listen(WAITING)
         yield sock
 
 
@@ -77,7 +79,7 @@ def _open_unix(address: UnixAddress) -> Iterator[socket.socket]:
         try:
             sock.bind(str(beginning))
             beginning.chmod(address.mode)
-            sock.listen(256)
+            sock.listen(WAITING)
             if address.pass_file is not None:
                 write_pass(address.pass_file)
             beginning.rename(path)

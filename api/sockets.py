@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import struct
 import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,7 +24,7 @@ import uvloop
 from litestar.types import Receive, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api.addresses import TcpAddress, UnixAddress, open_socket
+from api.addresses import WAITING, TcpAddress, UnixAddress, open_socket
 from api.logs import AccessLog, get_logger
 from api.problems import Problem, Safety, problem, send_problem
 from api.socket_pass import CheckPass
@@ -30,6 +32,7 @@ from api.socket_pass import CheckPass
 __all__ = ["Limits", "Listener", "StartFailed", "TcpAddress", "UnixAddress", "run"]
 
 GRACE_SECONDS: Final = 10
+_OTHER_FILES: Final = 512
 _SWEEP_TICKS: Final = 10
 """uvicorn ticks ten times a second; slow connections are looked for once a second."""
 
@@ -82,9 +85,18 @@ def run(
     ``on_start`` runs once every address answers, ``on_end`` at the signal, so that nothing waits in vain
     for the end, and ``on_stop`` after the last connection ended.
     """
+    _allow_files(max(entry.limits.connections for entry in listeners))
     with contextlib.ExitStack() as opened:
         sockets = [opened.enter_context(open_socket(entry.address)) for entry in listeners]
         uvloop.run(_serve(listeners, sockets, on_start, on_end, on_stop, grace))
+
+
+def _allow_files(connections: int) -> None:
+    """A log-in gives a process 1,024 files, fewer than connections: who opens so many would stop all work."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < connections + _OTHER_FILES:
+        wanted = connections + _OTHER_FILES
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
 
 
 async def _serve(
@@ -160,9 +172,9 @@ class _Server(uvicorn.Server):
         self.servers = []
         for sock in sockets or ():
             if sock.family == socket.AF_UNIX:
-                server = await loop.create_unix_server(self._protocol, sock=sock)
+                server = await loop.create_unix_server(self._protocol, sock=sock, backlog=WAITING)
             else:
-                server = await loop.create_server(self._protocol, sock=sock, ssl=self._tls)
+                server = await loop.create_server(self._protocol, sock=sock, ssl=self._tls, backlog=WAITING)
             self.servers.append(server)
         self.started = True
 
@@ -203,8 +215,26 @@ class _Protocol(HttpToolsProtocol):
             if uid not in self._address.peers and uid != 0:
                 get_logger().warning("peer refused", socket=str(self._address), uid=uid)
                 transport.abort()
-        elif len(self.connections) > self._limits.connections:
+        elif len(self.connections) > self._limits.connections and not self._makes_room():
             transport.abort()
+
+    def _makes_room(self) -> bool:
+        """Whether one that waits for its request left, of the address that holds most.
+
+        That address's own newcomers find no room: so it takes nobody else's places. Behind a proxy all come
+        from one address, and who comes last is sent away.
+        """
+        others = [one for one in self.connections if isinstance(one, _Protocol)]
+        ((peer, _),) = Counter(one._peer for one in others).most_common(1)
+        waiting = (one for one in others if one._peer == peer and one._deadline is not None)
+        if peer == self._peer or (one := next(waiting, None)) is None:
+            return False
+        one.transport.abort()
+        return True
+
+    @property
+    def _peer(self) -> str:
+        return self.client[0] if self.client else ""
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -222,6 +223,31 @@ def test_bodies_that_never_come_take_nobodys_place(toy: Callable[..., Toy]) -> N
         assert [httpx.get(f"{served.url}/").status_code for _ in range(3)] == [200] * 3
         waiting.sendall(b"defghi")
         assert waiting.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
+def test_one_address_cannot_hold_every_connection(toy: Callable[..., Toy]) -> None:
+    served = toy()
+    with contextlib.ExitStack() as opened:
+        for _ in range(LIMITS.connections):
+            opened.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+        wait_until(lambda: sum(connection_established(served.port)) >= LIMITS.connections, PATIENCE)
+        # The same address finds no room, for it would only take its own ...
+        assert served.raw(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") == b""
+        # ... and another one is served.
+        elsewhere = httpx.HTTPTransport(local_address="127.0.0.2")
+        with httpx.Client(transport=elsewhere) as other:
+            assert other.get(f"{served.url}/").status_code == 200
+
+
+def test_there_are_files_for_every_connection(toy: Callable[..., Toy]) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        served = toy()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    allowed, _ = resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE)
+    assert allowed > LIMITS.connections + 256
 
 
 def test_what_runs_is_finished_before_the_end(toy: Callable[..., Toy]) -> None:

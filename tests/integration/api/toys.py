@@ -18,7 +18,7 @@ from api.addresses import TcpAddress, UnixAddress
 from api.processes import Patience, Process, Readiness, Supervisor
 from api.sockets import Limits, Listener, run
 
-LIMITS = Limits(head_bytes=4096, body_bytes=8192, request_seconds=60, requests=2)
+LIMITS = Limits(head_bytes=4096, body_bytes=8192, request_seconds=60, connections=8, requests=2)
 
 
 def say(line: str) -> None:
