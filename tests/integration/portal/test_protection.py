@@ -181,7 +181,16 @@ def test_the_delivery_token_is_the_browsers_alone(portal: Portal) -> None:
         )
     assert token not in rows
     assert password.group(1) not in rows
+    assert browser.get(f"{request}/progress").json() == {
+        "state": "ready",
+        "fetched": ["keystore", "password"],
+    }
     assert browser.post(f"{request}/completion").headers["location"] == "/?notice=delivered"
+    deactivation = re.search(r"/stores/[0-9a-f-]{36}/deactivation", browser.get("/").text)
+    assert deactivation is not None
+    for _ in range(2):  # In another tab the store is deactivated already: as its holder wants it.
+        answer = browser.post(deactivation.group(), reason="other", confirm="yes")
+        assert answer.headers["location"] == "/?notice=deactivated"
 
 
 def test_a_second_tab_goes_on_and_starting_over_is_asked_for(portal: Portal) -> None:
