@@ -167,14 +167,15 @@ class JourneyMachine(RuleBasedStateMachine):
             found = rows(self.world, stores, stores.c.ehealth_id == holder.ehealth_id)
             assert StoreStatus.ISSUING not in {store["status"] for store in found}
 
-    @rule(point=st.sampled_from(GENERATION))
-    def the_issuer_is_killed_while_it_makes_stores(self, point: FaultPoint) -> None:
+    @rule(who=people, point=st.sampled_from(GENERATION))
+    def the_issuer_is_killed_while_it_makes_stores(self, who: int, point: FaultPoint) -> None:
         def kill(reached: FaultPoint) -> None:
             if reached is point:
                 # As kill -9 does it: nothing is given up any more, what is not committed is gone.
                 self.world.issuance._give_up = lambda _: None  # type: ignore[method-assign]
                 raise Killed
 
+        self.go_the_straight_way(who, GENERATING)
         faults.install(kill)
         try:
             self.world.go_on()
