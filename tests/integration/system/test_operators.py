@@ -28,6 +28,7 @@ from issuer.clock import system_clock
 from tests.fixtures.assertions import Provider
 from tests.fixtures.pages import DOCS, block
 from tests.fixtures.postgres import PostgresServer, serve_postgres
+from tests.fixtures.processes import wait_until
 from tests.fixtures.servers import free_port, make_server_certificate, program, serving_nginx
 from tests.fixtures.system import MYCERT, START_SECONDS, Caller, System, free_ports
 
@@ -58,7 +59,7 @@ class Installation:
             text=True,
             cwd=ROOT if name == "keys" else self.home,
             env=self.environment,
-            timeout=120,
+            timeout=600,
         )
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -174,7 +175,9 @@ def front(installation: Installation, folder: Path) -> Iterator[tuple[httpx.Clie
             trust_env=False,
             timeout=60,
         ) as visitors,
-        httpx.Client(base_url=f"http://127.0.0.1:{plain}", headers={"Host": PKI}, trust_env=False) as relying,
+        httpx.Client(
+            base_url=f"http://127.0.0.1:{plain}", headers={"Host": PKI}, trust_env=False, timeout=60
+        ) as relying,
     ):
         yield visitors, relying
 
@@ -234,10 +237,7 @@ def test_from_an_empty_folder_and_back_from_a_backup(installation: Installation,
             "POST", f"/stores/{active['id']}/deactivation", json={"reason": "file-lost", "confirm": True}
         )
         assert ended.status_code == 200, ended.text
-        deadline = time.monotonic() + 30
-        while standing(relying, leaf, issuing) is not ocsp.OCSPCertStatus.REVOKED:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until(lambda: standing(relying, leaf, issuing) is ocsp.OCSPCertStatus.REVOKED)
 
 
 def standing(relying: httpx.Client, leaf: x509.Certificate, issuing: x509.Certificate) -> ocsp.OCSPCertStatus:
