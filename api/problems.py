@@ -74,9 +74,11 @@ _RETRY_DEFAULT: Final = {
 _DATABASE_AWAY: Final = (
     sqlalchemy.exc.OperationalError,
     sqlalchemy.exc.InterfaceError,
+    sqlalchemy.exc.InternalError,
     sqlalchemy.exc.TimeoutError,
 )
-"""Locked, full, gone, or every connection in use: a later try may find it otherwise."""
+"""Locked, full, gone, read-only (PostgreSQL that lost its lead), or every connection in use: a later try may
+find it otherwise."""
 _CLIENT_GONE: Final = "client disconnected prematurely"
 """Litestar's word, as an internal error, for a request that never arrived whole; nobody reads the answer."""
 _KEPT_HEADERS: Final = ("allow", "accept", "retry-after", "www-authenticate")

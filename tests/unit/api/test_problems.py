@@ -8,7 +8,9 @@ from typing import Any
 
 import httpx
 import msgspec
+import psycopg
 import pytest
+import sqlalchemy as sa
 import structlog
 from litestar import Litestar, get, post
 from litestar.exceptions import HTTPException, NotAuthorizedException
@@ -207,3 +209,18 @@ def test_an_answer_that_is_no_problem_means_the_issuer_is_unavailable(content: b
 def test_a_success_passes() -> None:
     response = httpx.Response(204)
     assert raise_for_problem(response) is response
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (sa.exc.OperationalError("INSERT", None, psycopg.errors.AdminShutdown()), "ca-unavailable"),
+        (sa.exc.InterfaceError("INSERT", None, psycopg.InterfaceError()), "ca-unavailable"),
+        (sa.exc.TimeoutError("every connection is in use"), "ca-unavailable"),
+        # A server that is a standby now.
+        (sa.exc.InternalError("INSERT", None, psycopg.errors.ReadOnlySqlTransaction()), "ca-unavailable"),
+        (sa.exc.ProgrammingError("INSERT", None, psycopg.errors.UndefinedTable()), "internal"),
+    ],
+)
+def test_a_database_that_cannot_serve_now_is_to_be_asked_later(error: Exception, code: str) -> None:
+    assert problem_of(error).code == code
