@@ -16,10 +16,11 @@ import structlog
 from hsm.errors import HsmError
 from issuer.audit.events import record
 from issuer.clock import Clock
-from issuer.errors import CaUnavailable, NotFound
+from issuer.errors import CaUnavailable, NotFound, Overloaded
 from issuer.faults import FaultPoint, fault_point
 from issuer.issuance.authority import Authority
 from issuer.issuance.crl import build_crl
+from issuer.issuance.templates import BACKDATE
 from issuer.publisher.config import PublisherConfig
 from issuer.registry import crls, status
 from issuer.registry.crls import PublishedCrl
@@ -48,6 +49,21 @@ def why_due(
     ):
         return "renewal"
     return None
+
+
+def begin_of(current: PublishedCrl | None, now: datetime) -> datetime:
+    """thisUpdate: a little back, because who is behind our clock refuses a CRL of the future; and later than
+    the present CRL's, because of two that begin in one second OpenSSL keeps the one it has.
+
+    Raises Overloaded where so many were made that only the future is left; a second later it goes on.
+    """
+    begin = (now - BACKDATE).replace(microsecond=0)
+    if current is None or current.this_update > now:  # Else a clock that was wrong once would be so for good.
+        return begin
+    begin = max(begin, current.this_update + timedelta(seconds=1))
+    if begin > now:
+        raise Overloaded("more CRLs than seconds")
+    return begin
 
 
 @dataclass(eq=False, repr=False)
@@ -79,13 +95,13 @@ class CrlIssuer:
                 reason = why_due(current, status.last_revocation(connection, authority), now, self.config)
                 if reason is None and officer is None and current is not None:
                     return current.number
+                begin = begin_of(current, now)
                 keep = timedelta(seconds=self.config.keep_expired)
-                content = crls.content(connection, authority, now - keep)
-            return self._sign(content, now, reason or "officer", officer)
+                content = crls.content(connection, authority, begin - keep)
+            return self._sign(content, begin, reason or "officer", officer)
 
-    def _sign(self, content: crls.CrlContent, now: datetime, reason: str, officer: str | None) -> int:
+    def _sign(self, content: crls.CrlContent, this_update: datetime, reason: str, officer: str | None) -> int:
         name = self.authority.name
-        this_update = now.replace(microsecond=0)
         next_update = this_update + timedelta(seconds=self.config.crl_life)
         with self.database.write() as connection:
             number = crls.reserve(

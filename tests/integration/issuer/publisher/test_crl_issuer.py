@@ -11,10 +11,11 @@ import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from issuer.errors import CaUnavailable, NotFound
+from issuer.errors import CaUnavailable, NotFound, Overloaded
 from issuer.issuance.authority import Authority
 from issuer.issuance.errors import CrlRefused
 from issuer.issuance.keys import sign
+from issuer.issuance.templates import BACKDATE
 from issuer.publisher.crl_issuer import CrlIssuer
 from issuer.registry import crls
 from issuer.registry.database import Database
@@ -59,7 +60,8 @@ def test_a_crl_lists_what_is_revoked_and_says_why(site: Site) -> None:
     assert site.door.issue_crl("issuing") == 2
     crl = published(site)
     assert {entry.serial_number: len(entry.extensions) for entry in crl} == {1: 1, 2: 0}
-    assert crl.next_update_utc == site.clock() + 7 * DAY
+    assert crl.last_update_utc == site.clock() - BACKDATE + timedelta(seconds=1)  # the second of this second
+    assert crl.next_update_utc == crl.last_update_utc + 7 * DAY
 
 
 def test_nothing_is_signed_while_the_present_one_does(site: Site) -> None:
@@ -75,8 +77,21 @@ def test_a_clock_that_was_ahead_is_corrected(site: Site) -> None:
     site.door.issue_crl("issuing")
     site.clock.pass_(days=-2)
     assert site.door.issue_crl("issuing") == 2
-    assert published(site).last_update_utc == site.clock()
+    assert published(site).last_update_utc == site.clock() - BACKDATE
     assert site.door.issue_crl("issuing") == 2
+
+
+def test_no_two_begin_in_the_same_second_and_none_in_the_future(site: Site) -> None:
+    """Of two CRLs that begin in one second OpenSSL keeps the one it has: a revocation would not be seen."""
+    begins = []
+    with pytest.raises(Overloaded):
+        while len(begins) < 400:
+            site.door.crl_issuer.issue("issuing", officer="anne")
+            begins.append(published(site).last_update_utc)
+    assert begins == [site.clock() - BACKDATE + timedelta(seconds=n) for n in range(301)]
+    site.clock.pass_(seconds=1)
+    assert site.door.crl_issuer.issue("issuing", officer="anne") == 302
+    assert published(site).last_update_utc == site.clock()
 
 
 def test_expired_certificates_stay_for_a_month(site: Site) -> None:
