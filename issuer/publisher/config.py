@@ -37,9 +37,7 @@ class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     def __post_init__(self) -> None:
         if not HOUR // 2 <= self.crl_renewal <= self.crl_life // 2 or self.crl_life > 7 * DAY:
-            raise ValueError(
-                "publisher: crl_life an hour to 7 days, crl_renewal half an hour to its half"
-            )
+            raise ValueError("publisher: crl_life an hour to 7 days, crl_renewal half an hour to its half")
         if self.keep_expired < self.crl_life:
             raise ValueError("publisher.keep_expired: at least crl_life")
         if not 60 <= self.answer_life <= 7 * DAY or not 1 <= self.answer_batch <= 1000:
