@@ -59,13 +59,14 @@ def revoke(
         )
 
 
+def _highest_revocation(authority: str) -> sa.Select[Any]:
+    return sa.select(sa.func.max(revocations.c.sequence)).where(revocations.c.authority == authority)
+
+
 def last_revocation(connection: Connection, authority: str) -> int:
     """The highest sequence of this authority's revocations; 0 where there is none."""
-    query = sa.select(sa.func.coalesce(sa.func.max(revocations.c.sequence), 0)).where(
-        revocations.c.authority == authority
-    )
-    last: int = connection.execute(query).scalar_one()
-    return last
+    last: int | None = connection.execute(_highest_revocation(authority)).scalar()
+    return last or 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +81,7 @@ class Marks:
 def marks(connection: Connection, authority: str) -> Marks:
     """One statement that costs the same whatever the number of certificates; 0 for what there is none of."""
     highest = {
-        "revocation": sa.select(sa.func.max(revocations.c.sequence)).where(
-            revocations.c.authority == authority
-        ),
+        "revocation": _highest_revocation(authority),
         "batch": sa.select(batches.c.number).where(batches.c.authority == authority),
         "crl": sa.select(sa.func.max(crls.c.number)).where(
             crls.c.authority == authority, crls.c.crl.is_not(None)

@@ -8,9 +8,8 @@ import os
 import re
 import ssl
 import subprocess
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -30,7 +29,7 @@ from tests.fixtures.pages import DOCS, block
 from tests.fixtures.postgres import PostgresServer, serve_postgres
 from tests.fixtures.processes import wait_until
 from tests.fixtures.servers import free_port, make_server_certificate, program, serving_nginx
-from tests.fixtures.system import MYCERT, START_SECONDS, Caller, System, free_ports
+from tests.fixtures.system import MYCERT, Caller, System, free_ports, serve_system
 
 pytestmark = pytest.mark.slow
 
@@ -70,33 +69,15 @@ class Installation:
         unit.optionxform = str  # type: ignore[assignment,method-assign]
         unit.read_string(block(PAGE, "mycert.service").text)
         command = unit["Service"]["ExecStart"].split()
-        assert command[0] == "/opt/mycert/bin/mycert"
-        with (self.home / "serve.out").open("ab") as output:
-            process = subprocess.Popen(
-                [str(MYCERT), *command[1:]], env=self.environment, stdout=output, stderr=output
-            )
-        with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", trust_env=False, timeout=30) as http:
-            system = System(
-                home=self.home, port=self.port, environment=self.environment, process=process, http=http
-            )
-            try:
-                self._wait_until_ready(system)
-                yield system
-            finally:
-                ended = system.stop()
-            assert ended == 0
-
-    def _wait_until_ready(self, system: System) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            with contextlib.suppress(httpx.HTTPError):
-                urls = ("/health/ready", f"http://127.0.0.1:{self.port + 1}/health/ready")
-                if all(system.http.get(url).status_code == 200 for url in urls):
-                    return
-            logs = "\n".join(path.read_text()[-3000:] for path in sorted((self.home / "log").glob("*.log")))
-            assert system.process.poll() is None, (self.home / "serve.out").read_text() + logs
-            assert time.monotonic() < deadline, logs
-            time.sleep(0.05)
+        assert command == ["/opt/mycert/bin/mycert", "serve"]
+        system = serve_system(self.home, self.port, self.environment)
+        try:
+            wait_until(lambda: system.http.get(f"{system.status_url}/health/ready").status_code == 200)
+            yield system
+        finally:
+            system.http.close()
+            ended = system.stop()
+        assert ended == 0
 
 
 @pytest.fixture
@@ -195,14 +176,7 @@ def test_from_an_empty_folder_and_back_from_a_backup(installation: Installation,
         home = visitors.get("/")
         assert home.status_code == 200
         assert home.headers["strict-transport-security"].startswith("max-age=")
-        through = System(
-            home=system.home,
-            port=system.port,
-            environment=system.environment,
-            process=system.process,
-            http=visitors,
-        )
-        doctor = Caller(through, provider.assertion(iss="https://login.example.lu"))
+        doctor = Caller(replace(system, http=visitors), provider.assertion(iss="https://login.example.lu"))
         password, keystore = doctor.obtain("anne.muller@example.com")
         store = load_pkcs12(keystore, password.encode())
         assert store.cert is not None
@@ -220,16 +194,7 @@ def test_from_an_empty_folder_and_back_from_a_backup(installation: Installation,
     installation.server.execute("CREATE DATABASE mycert OWNER mycert_owner")
     installation.run("restore")
     with installation.serving() as system, front(installation, tmp_path / "again") as (visitors, relying):
-        doctor = Caller(
-            System(
-                home=system.home,
-                port=system.port,
-                environment=system.environment,
-                process=system.process,
-                http=visitors,
-            ),
-            provider.assertion(iss="https://login.example.lu"),
-        )
+        doctor = Caller(replace(system, http=visitors), provider.assertion(iss="https://login.example.lu"))
         active = doctor.active_store()
         assert int(active["serial_number"].replace(":", ""), 16) == leaf.serial_number
         assert standing(relying, leaf, issuing) is ocsp.OCSPCertStatus.GOOD
