@@ -170,11 +170,12 @@ def _derive(document: dict[str, Any]) -> None:
     port = int(server.get("port") or 8000)
     status_port = int(server.get("status_port") or 0) or port + 1
     document.setdefault("pki", {}).setdefault("public_url", f"http://127.0.0.1:{status_port}")
-    idp_port = int(demo.get("idp_port") or 0) or port + 2
+    demo["idp_port"] = int(demo.get("idp_port") or 0) or port + 2
+    demo["mailbox_port"] = int(demo.get("mailbox_port") or 0) or port + 3
     document.setdefault("portal", {}).setdefault(
-        "discovery_url", f"http://127.0.0.1:{idp_port}/.well-known/openid-configuration"
+        "discovery_url", f"http://127.0.0.1:{demo['idp_port']}/.well-known/openid-configuration"
     )
-    document.setdefault("mail", {}).setdefault("port", int(demo.get("mailbox_port") or 0) or port + 3)
+    document.setdefault("mail", {}).setdefault("port", demo["mailbox_port"])
 
 
 def _fill(value: Any, **places: str) -> Any:

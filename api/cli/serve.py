@@ -20,7 +20,6 @@ from api.processes import Process, ProcessFailed, Readiness, Supervisor, log_fil
 from api.settings import Settings
 from api.sockets import TcpAddress, UnixAddress
 
-_LOOPBACK = "127.0.0.1"
 _ENDS = {"web": 0, "mailer": 1, "status": 1, "publisher": 1}
 """Web first, for it takes the work; last who only answers: the issuer, and the demo's two."""
 
@@ -73,9 +72,8 @@ def _processes(configured: Settings, layout: Layout, accounts: Mapping[str, Acco
     }
     names = ["issuer", "publisher", "status", "mailer", "web"]
     if configured.demo.enabled:
-        from api.start.demo import idp_port
-
-        ready["idp"] = Readiness(address=TcpAddress(host=_LOOPBACK, port=idp_port(configured)), path="/")
+        provider = TcpAddress(host="127.0.0.1", port=configured.demo.idp_port)
+        ready["idp"] = Readiness(address=provider, path="/")
         names = ["idp", "mailbox", *names]
     environment = {"MYCERT_HOME": str(layout.home)}
     if config := os.environ.get("MYCERT_CONFIG"):

@@ -9,8 +9,9 @@ import base64
 import hashlib
 import hmac
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from importlib import resources
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -27,6 +28,7 @@ from issuer.identity.config import IdentityConfig
 
 _CODE_LIFETIME = timedelta(minutes=1)
 _MOST_CODES = 1000
+_PAGE = Environment(loader=PackageLoader("api.demo"), autoescape=True).get_template("login.html")
 _NOTICE = "SIMULATED identity provider of the myCert demo. It proves nobody's identity.\n/jwks.json\n"
 
 
@@ -40,52 +42,21 @@ class _Grant:
     until: datetime
 
 
-class _Refused(Exception):
-    """What the token endpoint says (RFC 6749 5.2)."""
-
-
+@dataclass(slots=True, kw_only=True)
 class LoginPages:
     """Codes live in memory: a restart forgets them, and the person logs in once more."""
 
-    def __init__(
-        self,
-        provider: SimulatedProvider,
-        identity: IdentityConfig,
-        *,
-        address: str,
-        portal: str,
-        clock: Clock,
-        random: RandomBytes,
-    ) -> None:
-        self._provider = provider
-        self._identity = identity
-        self._address = address
-        self._portal = portal
-        self._clock = clock
-        self._random = random
-        self._grants: dict[str, _Grant] = {}
-        self._lock = threading.Lock()
-        self._page = Environment(loader=PackageLoader("api.demo"), autoescape=True).get_template("login.html")
-
-    def metadata(self) -> dict[str, Any]:
-        return {
-            "issuer": self._identity.issuer,
-            "authorization_endpoint": f"{self._address}/authorize",
-            "token_endpoint": f"{self._address}/token",
-            "jwks_uri": f"{self._address}/jwks.json",
-            "end_session_endpoint": f"{self._address}/logout",
-            "response_types_supported": ["code"],
-            "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": [ALGORITHM],
-            "code_challenge_methods_supported": ["S256"],
-            "token_endpoint_auth_methods_supported": ["none"],
-            "acr_values_supported": list(self._identity.accepted_acr),
-            "ui_locales_supported": ["fr"],
-        }
+    provider: SimulatedProvider
+    identity: IdentityConfig
+    portal: str
+    clock: Clock
+    random: RandomBytes
+    _grants: dict[str, _Grant] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def choose(self, query: dict[str, str]) -> str:
         self._check(query)
-        return self._page.render(
+        return _PAGE.render(
             people=PEOPLE,
             other=Person(),
             fields=Person.__dataclass_fields__,
@@ -99,9 +70,9 @@ class LoginPages:
         person = PEOPLE.get(form.get("person", "")) or Person(
             **{name: form.get(name, "") for name in Person.__dataclass_fields__}
         )
-        code = self._random(24).hex()
+        code = self.random(24).hex()
         age = form.get("auth_age", "0")
-        now = self._clock()
+        now = self.clock()
         with self._lock:
             self._grants = {k: g for k, g in self._grants.items() if g.until > now}
             if len(self._grants) >= _MOST_CODES:
@@ -114,10 +85,11 @@ class LoginPages:
                 challenge=form["code_challenge"],
                 until=now + _CODE_LIFETIME,
             )
-        answer = {"code": code, "state": form.get("state", ""), "iss": self._identity.issuer}
+        answer = {"code": code, "state": form.get("state", ""), "iss": self.identity.issuer}
         return f"{form['redirect_uri']}?{urlencode(answer)}"
 
-    def redeem(self, form: dict[str, str]) -> dict[str, Any]:
+    def redeem(self, form: dict[str, str]) -> dict[str, Any] | None:
+        """None is a refusal (RFC 6749 5.2)."""
         with self._lock:
             grant = self._grants.pop(form.get("code", ""), None)
         challenge = base64.urlsafe_b64encode(
@@ -126,23 +98,23 @@ class LoginPages:
         if (
             form.get("grant_type") != "authorization_code"
             or grant is None
-            or self._clock() > grant.until
+            or self.clock() > grant.until
             or form.get("redirect_uri") != grant.redirect_uri
             or not hmac.compare_digest(challenge, grant.challenge.encode())
         ):
-            raise _Refused
-        token = self._provider.mint(grant.person, auth_age=grant.auth_age, nonce=grant.nonce)
-        return {"access_token": self._random(16).hex(), "token_type": "Bearer", "id_token": token}
+            return None
+        token = self.provider.mint(grant.person, auth_age=grant.auth_age, nonce=grant.nonce)
+        return {"access_token": self.random(16).hex(), "token_type": "Bearer", "id_token": token}
 
     def after_logout(self, query: dict[str, str]) -> str:
-        wanted = query.get("post_logout_redirect_uri", self._portal)
-        return wanted if wanted.startswith(f"{self._portal}/") else f"{self._portal}/"
+        wanted = query.get("post_logout_redirect_uri", self.portal)
+        return wanted if wanted.startswith(f"{self.portal}/") else f"{self.portal}/"
 
     def _check(self, query: dict[str, str]) -> None:
         if (
-            query.get("client_id") != self._identity.audience
+            query.get("client_id") != self.identity.audience
             or query.get("response_type") != "code"
-            or query.get("redirect_uri") != f"{self._portal}/login/callback"
+            or query.get("redirect_uri") != f"{self.portal}/login/callback"
             or query.get("code_challenge_method") != "S256"
             or not query.get("code_challenge")
         ):
@@ -161,7 +133,7 @@ def provider_app(
 ) -> Litestar:
     """What `mycert idp` serves on loopback. Raises DemoDisabled outside demo mode."""
     provider = SimulatedProvider(demo, identity, home, clock)
-    pages = LoginPages(provider, identity, address=address, portal=portal, clock=clock, random=random)
+    pages = LoginPages(provider=provider, identity=identity, portal=portal, clock=clock, random=random)
     origin = urlsplit(portal)
     policy = (
         "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; "
@@ -184,14 +156,25 @@ def provider_app(
 
     @get("/login.css", sync_to_thread=False)
     def style() -> Response[bytes]:
-        from importlib import resources
-
         content = resources.files("api.demo").joinpath("static/login.css").read_bytes()
         return Response(content, media_type="text/css")
 
     @get("/.well-known/openid-configuration", sync_to_thread=False)
     def metadata() -> dict[str, Any]:
-        return pages.metadata()
+        return {
+            "issuer": identity.issuer,
+            "authorization_endpoint": f"{address}/authorize",
+            "token_endpoint": f"{address}/token",
+            "jwks_uri": f"{address}/jwks.json",
+            "end_session_endpoint": f"{address}/logout",
+            "response_types_supported": ["code"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": [ALGORITHM],
+            "code_challenge_methods_supported": ["S256"],
+            "token_endpoint_auth_methods_supported": ["none"],
+            "acr_values_supported": list(identity.accepted_acr),
+            "ui_locales_supported": ["fr"],
+        }
 
     @get("/authorize", sync_to_thread=False, media_type=MediaType.HTML)
     def authorize(request: Request[Any, Any, Any]) -> str:
@@ -203,10 +186,9 @@ def provider_app(
 
     @post("/token", status_code=200)
     async def token(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
-        try:
-            return Response(pages.redeem(await _fields(request)))
-        except _Refused:
+        if (redeemed := pages.redeem(await _fields(request))) is None:
             return Response({"error": "invalid_grant"}, status_code=400)
+        return Response(redeemed)
 
     @get("/logout", status_code=303, sync_to_thread=False)
     def logout(request: Request[Any, Any, Any]) -> Redirect:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 
 from api.cli.ceremony import hold_ceremony
@@ -21,61 +22,6 @@ from issuer.identity.config import SIMULATED_ISSUER
 
 _CHECKOUT = Path(__file__).parents[2]
 
-_CONFIG = """\
-# Made by `mycert demo setup`. Not for production: the identity provider is simulated.
-
-[identity]
-issuer = "{issuer}"
-audience = "mycert"
-jwks_file = "{{home}}/idp/jwks.json"
-max_auth_age = 7200
-
-[hsm.root]
-module = "{module}"
-label = "myCert root"
-pin_file = "{{home}}/secrets/root.pin"
-lock_file = "{{home}}/run/locks/root.lock"
-environment = {{ SOFTHSM2_CONF = "{{home}}/softhsm2.conf" }}
-
-[hsm.issuing]
-module = "{module}"
-label = "myCert issuing"
-pin_file = "{{home}}/secrets/issuing.pin"
-lock_file = "{{home}}/run/locks/issuing.lock"
-environment = {{ SOFTHSM2_CONF = "{{home}}/softhsm2.conf" }}
-
-[hsm.status]
-module = "{module}"
-label = "myCert status"
-pin_file = "{{home}}/secrets/status.pin"
-lock_file = "{{home}}/run/locks/status.lock"
-environment = {{ SOFTHSM2_CONF = "{{home}}/softhsm2.conf" }}
-
-[issuance]
-per_person_hour = 300
-
-[keystore]
-# A demonstration must start on older kernels and without root too; what is missing is shown at start.
-allow_missing = ["memory-lock", "landlock-files", "landlock-network", "landlock-scope"]
-
-[journey]
-code_key_file = "{{home}}/secrets/code.key"
-resend_pause = 5
-sends_per_request = 20
-sends_per_hour = 100
-
-[limits]
-calls_per_minute = 1200
-
-[mail]
-host = "127.0.0.1"
-security = "none"
-sender = "myCert <mycert@demo.invalid>"
-
-[demo]
-enabled = true
-"""
-
 _MODULES = (
     "/usr/lib/softhsm/libsofthsm2.so",
     "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
@@ -89,7 +35,9 @@ def prepare(home: Path, say: Callable[[str], None]) -> Settings:
     make_places(layout)
     if not layout.config.exists():
         say("writing the demo's configuration")
-        write_whole(layout.config, _CONFIG.format(issuer=SIMULATED_ISSUER, module=_softhsm()).encode(), 0o640)
+        template = resources.files(__package__).joinpath("mycert.toml").read_text(encoding="utf-8")
+        config = template.replace("{issuer}", SIMULATED_ISSUER).replace("{module}", _softhsm())
+        write_whole(layout.config, config.encode(), 0o640)
     idp.create_provider(home)
     settings = load()
     script = demo_script()

@@ -14,33 +14,24 @@ from issuer.clock import system_clock, system_random
 LOOPBACK = "127.0.0.1"
 
 
-def idp_port(settings: Settings) -> int:
-    return settings.demo.idp_port or settings.server.port + 2
-
-
-def mailbox_port(settings: Settings) -> int:
-    return settings.demo.mailbox_port or settings.server.port + 3
-
-
 def run_idp(settings: Settings) -> None:
     """Raises DemoDisabled outside demo mode, as the mail catcher does."""
     walls.enter("idp", reach=reach_of("idp", settings))
     logs.configure("idp", level=settings.server.log_level)
-    port = idp_port(settings)
     app = provider_app(
         settings.demo,
         settings.identity,
         settings.home_path,
-        address=f"http://{LOOPBACK}:{port}",
+        address=f"http://{LOOPBACK}:{settings.demo.idp_port}",
         portal=settings.server.address,
         clock=system_clock,
         random=system_random,
     )
-    run([Listener(app=app, address=TcpAddress(host=LOOPBACK, port=port))])
+    run([Listener(app=app, address=TcpAddress(host=LOOPBACK, port=settings.demo.idp_port))])
 
 
 def run_mailbox(settings: Settings) -> None:
     walls.enter("mailbox", reach=reach_of("mailbox", settings))
     logs.configure("mailbox", level=settings.server.log_level)
     folder = Layout(settings.home_path).mailbox
-    mailbox.run(settings.demo, folder, mailbox_port(settings), system_clock)
+    mailbox.run(settings.demo, folder, settings.demo.mailbox_port, system_clock)
