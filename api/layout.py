@@ -12,9 +12,10 @@ import os
 import pwd
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from cryptography import x509
 
 from api.accounts import GROUP, REGISTRY_GROUP, USERS, own_account
 from api.addresses import UnixAddress
@@ -43,17 +44,19 @@ class _Place(NamedTuple):
     """Mode of the plain files inside, which get the same owner; None leaves them alone."""
 
 
-@dataclass(frozen=True, slots=True)
 class Layout:
-    home: Path
-
-    @property
-    def config(self) -> Path:
-        return self.home / "mycert.toml"
-
-    @property
-    def secrets(self) -> Path:
-        return self.home / "secrets"
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.config = home / "mycert.toml"
+        self.softhsm_conf = home / "softhsm2.conf"
+        self.secrets = home / "secrets"
+        self.tokens = home / "tokens"
+        self.pki = home / "pki"
+        self.registry_db = home / "data" / "registry" / "registry.db"
+        self.journey_db = home / "data" / "journey" / "journey.db"
+        self.mailbox = home / "mailbox"
+        self.logs = home / "log"
+        self.serve_lock = home / "run" / "serve.lock"
 
     def pin(self, token: str) -> Path:
         return self.secrets / f"{token}.pin"
@@ -62,44 +65,12 @@ class Layout:
         """Keys outside any token: "code" (the codes' HMAC key), "idp" (the demo's identity provider)."""
         return self.secrets / f"{name}.key"
 
-    @property
-    def tokens(self) -> Path:
-        return self.home / "tokens"
-
-    @property
-    def softhsm_conf(self) -> Path:
-        return self.home / "softhsm2.conf"
-
-    @property
-    def pki(self) -> Path:
-        return self.home / "pki"
-
-    @property
-    def profiles(self) -> Path:
-        return self.home / "profiles"
-
-    @property
-    def registry_db(self) -> Path:
-        return self.home / "data" / "registry" / "registry.db"
-
-    @property
-    def journey_db(self) -> Path:
-        return self.home / "data" / "journey" / "journey.db"
-
-    @property
-    def mailbox(self) -> Path:
-        return self.home / "mailbox"
-
-    @property
-    def logs(self) -> Path:
-        return self.home / "log"
+    def certificate(self, name: str) -> x509.Certificate:
+        """A CA's or the OCSP signer's, as the ceremony left it. Raises OSError or ValueError."""
+        return x509.load_der_x509_certificate((self.pki / f"{name}.cer").read_bytes())
 
     def log(self, process: str) -> Path:
         return self.logs / f"{process}.log"
-
-    @property
-    def serve_lock(self) -> Path:
-        return self.home / "run" / "serve.lock"
 
     def token_lock(self, token: str) -> Path:
         """The lock file around a token's logins."""
@@ -149,7 +120,6 @@ class Layout:
             yield _Place(self.key(key), user[process], user[process], 0o600)
         yield _Place(self.tokens, "root", GROUP, 0o750)
         yield _Place(self.pki, "root", "root", 0o755, 0o644)
-        yield _Place(self.profiles, "root", "root", 0o755, 0o644)
         yield _Place(self.home / "idp", "root", "root", 0o755, 0o644)  # Public keys.
         yield _Place(self.home / "data", "root", GROUP, 0o750)
         # SQLite gives -wal and -shm the mode of the database, whatever the umask; the folder gives the group.

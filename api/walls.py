@@ -7,8 +7,6 @@ import ctypes
 import os
 import resource
 import signal
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from api.accounts import own_account
@@ -26,47 +24,44 @@ _PR_SET_PDEATHSIG, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE = 1, 3, 4
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Walls:
-    """Each wall is ``in force``, or ``missing: <why>``, or ``not needed: <why>``."""
-
-    users: str
-    confinement: str
-    dumpable: str
-    core: str
-
-    def as_dict(self) -> dict[str, str]:
-        return {
-            "users": self.users,
-            "confinement": self.confinement,
-            "dumpable": self.dumpable,
-            "core": self.core,
-        }
-
-
 def enter(
     process: str,
     *,
     umask: int = 0o027,
     holds_pin: bool = False,
     reach: Reach | None = None,
-    environment: Mapping[str, str] | None = None,
-) -> Walls:
+) -> dict[str, str]:
     """Shut what this process can shut; the first thing it does, before it reads a secret or starts a thread.
+
+    Tells of each wall ``in force``, or ``missing: <why>``, or ``not needed: <why>``; read back from the
+    kernel, not from what was asked of it.
 
     Only after the change of user and the exec may the parent-death signal be asked for: the kernel clears it
     at both. A process whose supervisor died before that ends itself here.
     """
-    env = os.environ if environment is None else environment
-    _end_with_supervisor(env.get(SUPERVISOR))
-    os.environ.pop(SUPERVISOR, None)  # Our own children are not the supervisor's.
+    _end_with_supervisor(os.environ.pop(SUPERVISOR, None))  # Our own children are not the supervisor's.
     os.umask(umask)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Each holds something: a PIN, a person's assertion, for a moment a password. A core_pattern that pipes
     # ignores the limit above; and this closes memory and ptrace to other processes of the same user.
     _prctl(_PR_SET_DUMPABLE, 0)
-    confinement = None if reach is None else _confine(reach)
-    return report(process, holds_pin=holds_pin, users_missing=env.get(USERS_MISSING), confinement=confinement)
+    if reach is not None:
+        confinement = _confine(reach)
+    else:
+        confinement = "not needed: holds a PIN itself" if holds_pin else "missing: not asked for"
+    account = own_account(process)
+    if account is not None and os.getresuid() == (account.uid,) * 3:
+        users = IN_FORCE
+    else:
+        users = f"missing: {os.environ.get(USERS_MISSING) or f'runs as user id {os.getuid()}'}"
+    core_off = resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
+    dumpable = _prctl(_PR_GET_DUMPABLE) != 0
+    return {
+        "users": users,
+        "confinement": confinement,
+        "dumpable": "missing: the process can be dumped" if dumpable else IN_FORCE,
+        "core": IN_FORCE if core_off else "missing: core dumps are allowed",
+    }
 
 
 def _confine(reach: Reach) -> str:
@@ -83,30 +78,6 @@ def _confine(reach: Reach) -> str:
     if "landlock-scope" not in taken:
         return f"{IN_FORCE} for files; missing for signals: the kernel's Landlock ABI is {landlock.abi()}"
     return IN_FORCE
-
-
-def report(
-    process: str,
-    *,
-    holds_pin: bool = False,
-    users_missing: str | None = None,
-    confinement: str | None = None,
-) -> Walls:
-    """Read back from the kernel, not from what was asked of it."""
-    account = own_account(process)
-    if account is not None and os.getresuid() == (account.uid,) * 3:
-        users = IN_FORCE
-    else:
-        users = f"missing: {users_missing or f'runs as user id {os.getuid()}'}"
-    dumpable = IN_FORCE if _prctl(_PR_GET_DUMPABLE) == 0 else "missing: the process can be dumped"
-    core_off = resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
-    return Walls(
-        users=users,
-        confinement=confinement
-        or ("not needed: holds a PIN itself" if holds_pin else "missing: not asked for"),
-        dumpable=dumpable,
-        core=IN_FORCE if core_off else "missing: core dumps are allowed",
-    )
 
 
 def _end_with_supervisor(supervisor: str | None) -> None:

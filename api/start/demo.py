@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from api import logs, walls
 from api.demo import mailbox
 from api.demo.login import provider_app
 from api.layout import Layout
-from api.reach import reach_of
 from api.settings import Settings
 from api.sockets import Listener, TcpAddress, run
+from api.start.beginning import begin
 from issuer.clock import system_clock, system_random
 
 LOOPBACK = "127.0.0.1"
@@ -16,8 +15,7 @@ LOOPBACK = "127.0.0.1"
 
 def run_idp(settings: Settings) -> None:
     """Raises DemoDisabled outside demo mode, as the mail catcher does."""
-    walls.enter("idp", reach=reach_of("idp", settings))
-    logs.configure("idp", level=settings.server.log_level)
+    begin("idp", settings)
     app = provider_app(
         settings.demo,
         settings.identity,
@@ -31,7 +29,6 @@ def run_idp(settings: Settings) -> None:
 
 
 def run_mailbox(settings: Settings) -> None:
-    walls.enter("mailbox", reach=reach_of("mailbox", settings))
-    logs.configure("mailbox", level=settings.server.log_level)
+    begin("mailbox", settings)
     folder = Layout(settings.home_path).mailbox
     mailbox.run(settings.demo, folder, settings.demo.mailbox_port, system_clock)

@@ -7,18 +7,17 @@ import contextlib
 import threading
 
 import msgspec
-from cryptography import x509
 from sqlalchemy.exc import SQLAlchemyError
 
-from api import logs, walls
+from api import logs
 from api.internal.issuer_app import build_issuer_app
 from api.internal.officer_app import build_officer_app
 from api.internal.publication import build_publication_app
 from api.layout import Layout
 from api.settings import Settings
 from api.sockets import Listener, run
+from api.start.beginning import begin
 from api.start.checks import in_order
-from issuer import faults
 from issuer.clock import Clock, system_clock, system_random
 from issuer.identity.assertion import AssertionVerifier
 from issuer.identity.keys import provider_keys
@@ -40,10 +39,7 @@ log = logs.get_logger()
 
 def main(settings: Settings) -> None:
     """Serve until SIGTERM. Refuses to start on a key, a certificate or a profile that is not sound."""
-    faults.arm(allowed=settings.demo.enabled)
-    standing = walls.enter("issuer", umask=0o002, holds_pin=True)
-    logs.configure("issuer", level=settings.server.log_level)
-    log.info("walls", **standing.as_dict())
+    standing = begin("issuer", settings)
     clock, random = system_clock, system_random
     layout = Layout(settings.home_path)
     workshop = Workshop(settings.keystore, random)
@@ -75,17 +71,16 @@ def main(settings: Settings) -> None:
             "registry-database": in_order(database),
             "token": authority.probe,
         },
-        shown={"walls": standing.as_dict(), "worker_confinement": shown},
+        shown={"walls": standing, "worker_confinement": shown},
     )
     crl_issuer = CrlIssuer(database, authority, settings.publisher, clock)
-    responder = x509.load_der_x509_certificate((layout.pki / "ocsp.cer").read_bytes())
     publication = build_publication_app(
         crl_issuer=crl_issuer,
         responder_issuer=ResponderIssuer(
             database=database,
             authority=authority,
             profile=profiles.ocsp,
-            key=public_key(responder.public_key()),
+            key=public_key(layout.certificate("ocsp").public_key()),
             config=settings.publisher,
             clock=clock,
             random=random,
@@ -98,7 +93,7 @@ def main(settings: Settings) -> None:
     stop = threading.Event()
     reaping = threading.Thread(target=reaper.run, args=(stop,), daemon=True)
 
-    async def begin() -> None:
+    async def start() -> None:
         # What the previous run left behind ends before anybody is served; a failing database is tried again.
         with contextlib.suppress(SQLAlchemyError):
             await asyncio.to_thread(reaper.round)
@@ -117,16 +112,13 @@ def main(settings: Settings) -> None:
             Listener(app=publication, address=layout.address("issuer-publisher")),
             Listener(app=officers, address=layout.address("issuer-officer")),
         ],
-        on_start=begin,
+        on_start=start,
         on_stop=end,
     )
 
 
 def open_authority(token: Token, layout: Layout, clock: Clock) -> Authority:
     """The issuing CA from its certificate and the token's key; raises AuthorityRefused or an HsmError."""
-    certificate, root = (
-        x509.load_der_x509_certificate((layout.pki / name).read_bytes())
-        for name in ("issuing.cer", "root.cer")
-    )
+    certificate = layout.certificate("issuing")
     key = token.private_key("issuing", public_key(certificate.public_key()))
-    return Authority.open("issuing", certificate, key, (root,), now=clock())
+    return Authority.open("issuing", certificate, key, (layout.certificate("root"),), now=clock())

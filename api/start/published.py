@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from cryptography import x509
-
 from api.layout import Layout
 from api.settings import Settings
 from issuer.clock import system_clock
@@ -13,8 +11,7 @@ from issuer.registry.database import Database
 
 
 def compare_published(settings: Settings) -> list[Difference]:
-    path = Layout(settings.home_path).pki / "issuing.cer"
-    certificate = x509.load_der_x509_certificate(path.read_bytes())
+    certificate = Layout(settings.home_path).certificate("issuing")
     database = Database(settings.database.registry, channel="registry", read_only=True, pool_size=1)
     try:
         with database.read() as connection:

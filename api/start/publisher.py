@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from cryptography import x509
-
-from api import logs, walls
 from api.internal.publication import PublicationClient
 from api.internal.publisher_app import build_publisher_app
 from api.layout import Layout
 from api.settings import Settings
 from api.sockets import Listener, run
+from api.start.beginning import begin
 from api.start.checks import in_order
-from issuer import faults
 from issuer.clock import system_clock
 from issuer.issuance.keys import public_key
 from issuer.publisher.loop import Publisher
@@ -26,21 +23,15 @@ from issuer.tokens import Token
 
 def main(settings: Settings) -> None:
     """Publish until SIGTERM. Refuses to start on a key or certificate that is not sound."""
-    faults.arm(allowed=settings.demo.enabled)
-    standing = walls.enter("publisher", umask=0o002, holds_pin=True)
-    logs.configure("publisher", level=settings.server.log_level)
-    logs.get_logger().info("walls", **standing.as_dict())
+    standing = begin("publisher", settings)
     layout = Layout(settings.home_path)
     token = Token.open(settings.hsm.status, settings.hsm.status.read_pin())
-    certificate, issuer = (
-        x509.load_der_x509_certificate((layout.pki / name).read_bytes())
-        for name in ("ocsp.cer", "issuing.cer")
-    )
+    certificate = layout.certificate("ocsp")
     database = Database(settings.database.registry, channel="registry", pool_size=8)
     signer = Signer(
         key=token.private_key("ocsp", public_key(certificate.public_key())),
         certificate=certificate,
-        issuer=issuer,
+        issuer=layout.certificate("issuing"),
         authority="issuing",
         database=database,
         config=settings.publisher,
@@ -52,12 +43,12 @@ def main(settings: Settings) -> None:
         responder=LiveResponder(signer),
         publisher=publisher,
         checks={"registry-database": in_order(database), "token": lambda: token.probe("ocsp")},
-        shown={"walls": standing.as_dict()},
+        shown={"walls": standing},
     )
     stop = threading.Event()
     working = threading.Thread(target=publisher.run, args=(stop,), name="publisher")
 
-    async def begin() -> None:
+    async def start() -> None:
         working.start()
 
     async def end() -> None:
@@ -66,4 +57,4 @@ def main(settings: Settings) -> None:
         door.close()
         token.close()
 
-    run([Listener(app=app, address=layout.address("publisher"))], on_start=begin, on_stop=end)
+    run([Listener(app=app, address=layout.address("publisher"))], on_start=start, on_stop=end)

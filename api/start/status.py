@@ -6,11 +6,10 @@ import signal
 import threading
 from pathlib import Path
 
-from api import logs, walls
 from api.layout import Layout
-from api.reach import reach_of
 from api.settings import Settings
 from api.sockets import Listener, TcpAddress, run
+from api.start.beginning import begin
 from api.status.app import StatusApp
 from api.status.files import Files
 from api.status.follower import Follower
@@ -20,9 +19,7 @@ from issuer.registry.database import Database
 
 def main(settings: Settings) -> None:
     """Serve until SIGTERM."""
-    standing = walls.enter("status", reach=reach_of("status", settings))
-    logs.configure("status", level=settings.server.log_level)
-    logs.get_logger().info("walls", **standing.as_dict())
+    standing = begin("status", settings)
     layout = Layout(settings.home_path)
     app = StatusApp(
         config=settings.status,
@@ -30,7 +27,7 @@ def main(settings: Settings) -> None:
         pki=layout.pki,
         publisher_socket=layout.socket("publisher"),
         clock=system_clock,
-        shown={"walls": standing.as_dict()},
+        shown={"walls": standing},
     )
     address = TcpAddress(host=settings.server.status_host, port=settings.server.status)
     run([Listener(app=app, address=address, access_log=False, shortcut=app.shortcut)])

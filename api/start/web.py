@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from api import logs, walls
+from api import logs
 from api.internal.client import IssuerClient
 from api.journey.codes import CodeBook
 from api.journey.holdings import HeldStores
@@ -22,9 +22,9 @@ from api.portal.app import not_found_pages, portal_router
 from api.portal.desk import Desk
 from api.portal.servers import servers_router
 from api.portal.sessions import Sessions
-from api.reach import reach_of
 from api.settings import Settings
 from api.sockets import Limits, Listener, TcpAddress, run
+from api.start.beginning import begin
 from api.start.checks import Behind, in_order, provides_keys
 from api.texts import Texts
 from api.web.app import build_web_app
@@ -32,7 +32,6 @@ from api.web.budget import CallBudget
 from api.web.forward import ForwardStatus
 from api.web.headers import ProtectiveHeaders
 from api.web.waiting import Settlements
-from issuer import faults
 from issuer.clock import system_clock, system_random
 from issuer.identity.assertion import AssertionVerifier
 from issuer.identity.keys import provider_keys
@@ -44,10 +43,7 @@ log = logs.get_logger()
 
 def main(settings: Settings) -> None:
     """Serve until SIGTERM."""
-    faults.arm(allowed=settings.demo.enabled)
-    standing = walls.enter("web", reach=reach_of("web", settings))
-    logs.configure("web", level=settings.server.log_level)
-    log.info("walls", **standing.as_dict())
+    standing = begin("web", settings)
     layout = Layout(settings.home_path)
     clock, random = system_clock, system_random
     database = Database(settings.database.journey, channel="journey")
@@ -104,7 +100,7 @@ def main(settings: Settings) -> None:
             "issuer": issuer_behind,
             "identity-provider": provides_keys(keys),
         },
-        shown=lambda: {"walls": standing.as_dict(), "issuer": issuer_behind.shown},
+        shown=lambda: {"walls": standing, "issuer": issuer_behind.shown},
         metrics_behind={"issuer": issuer_behind.metrics},
         more=[portal_router(desk), servers_router(desk)] if desk else [],
         also_answers=dict.fromkeys((404, 405), not_found_pages(desk)) if desk else {},
@@ -114,7 +110,7 @@ def main(settings: Settings) -> None:
         target=_sweep, args=(journey, desk and desk.sessions, settings.journey.sweep_every, stop), daemon=True
     )
 
-    async def begin() -> None:
+    async def start() -> None:
         sweeper.start()
 
     async def end() -> None:
@@ -129,7 +125,7 @@ def main(settings: Settings) -> None:
         address=TcpAddress(host=settings.server.host, port=settings.server.port),
         limits=Limits(),
     )
-    run([listener], on_start=begin, on_end=settlements.close, on_stop=end)
+    run([listener], on_start=start, on_end=settlements.close, on_stop=end)
 
 
 def _sweep(journey: Journey, sessions: Sessions | None, every: float, stop: threading.Event) -> None:

@@ -83,7 +83,7 @@ def child(name: str, journal: str, socket: str = "", kind: str = "") -> None:
     stubborn, slow = kind == "stubborn", kind == "slow"
     standing = walls.enter(name)
     logs.configure(name)
-    logs.get_logger().info("walls", **standing.as_dict())
+    logs.get_logger().info("walls", **standing)
     if stubborn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     note(journal, "begins", name)

@@ -14,7 +14,7 @@ import json, os, resource, sys
 from api import walls
 entered = walls.enter(sys.argv[1], holds_pin=sys.argv[2] == "pin")
 status = open("/proc/self/status").read()
-print(json.dumps({**entered.as_dict(), "limit": resource.getrlimit(resource.RLIMIT_CORE),
+print(json.dumps({**entered, "limit": resource.getrlimit(resource.RLIMIT_CORE),
     "umask": [line.split()[1] for line in status.splitlines() if line.startswith("Umask")][0],
     "told": "MYCERT_SUPERVISOR" in os.environ}))
 """
@@ -69,7 +69,7 @@ from api import walls
 from api.reach import Reach
 home = pathlib.Path(sys.argv[1])
 reach = Reach(home=home, read=(home / "read",), write=(home / "write",))
-told = walls.enter("web", reach=reach).confinement
+told = walls.enter("web", reach=reach)["confinement"]
 def tried(step):
     try:
         step()
