@@ -158,13 +158,16 @@ class Journey:
                 raise
 
     def sweep(self) -> int:
-        """Bring what is in progress up to date, and purge what a day has passed over (R32)."""
+        """End what is past its deadline, and purge what a day has passed over (R32).
+
+        What else happens to a store is taken up when somebody looks at its request.
+        """
+        now = self._steps.clock()
         with self._steps.database.read() as connection:
-            waiting = records.in_progress(connection)
-        for request in waiting:
+            overdue = records.overdue(connection, now)
+        for request in overdue:
             with contextlib.suppress(NotFound):
                 self._steps.synchronise(request)
-        now = self._steps.clock()
         before = now - timedelta(hours=self._config.purge_hours)
         with self._steps.database.read() as connection:
             forgotten = records.forgotten(connection, before)

@@ -231,9 +231,10 @@ def note(
     )
 
 
-def in_progress(connection: Connection) -> list[JourneyRequest]:
-    """Requests whose store is being made or waits to be fetched."""
-    query = _SELECT.where(requests.c.state.in_((RequestState.GENERATING, RequestState.READY)))
+def overdue(connection: Connection, now: datetime) -> list[JourneyRequest]:
+    """Requests past their deadline whose store is being made or waits to be fetched."""
+    in_progress = requests.c.state.in_((RequestState.GENERATING, RequestState.READY))
+    query = _SELECT.where(in_progress, requests.c.deadline <= now)
     return [_request(row) for row in connection.execute(query)]
 
 
