@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from policies.errors import CodeExpired, CodeLocked, CodeMalformed, TooManyRequests
@@ -10,36 +9,25 @@ from policies.errors import CodeExpired, CodeLocked, CodeMalformed, TooManyReque
 CODE_DIGITS = 6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodeRules:
-    """All durations in seconds."""
+def check_resend(now: datetime, last_sent_at: datetime | None, *, pause: int) -> None:
+    """Raises TooManyRequests while the ``pause`` since the last code lasts, in seconds."""
+    if last_sent_at is None:
+        return
+    wait = (last_sent_at + timedelta(seconds=pause) - now).total_seconds()
+    if wait > 0:
+        raise TooManyRequests(int(wait) + 1)
 
-    lifetime: int = 300
-    attempts: int = 5
-    resend_pause: int = 30
-    sends_per_request: int = 10
-    sends_per_hour: int = 20
 
-    def expiry(self, sent_at: datetime) -> datetime:
-        return sent_at + timedelta(seconds=self.lifetime)
+def check_sends(sends: int, *, most: int) -> None:
+    """Raises TooManyRequests when the request has had all the codes it may have."""
+    if sends >= most:
+        raise TooManyRequests(3600)
 
-    def check_resend(self, now: datetime, last_sent_at: datetime | None) -> None:
-        """Raises TooManyRequests while the pause since the last code lasts."""
-        if last_sent_at is None:
-            return
-        wait = (last_sent_at + timedelta(seconds=self.resend_pause) - now).total_seconds()
-        if wait > 0:
-            raise TooManyRequests(int(wait) + 1)
 
-    def check_sends(self, *, of_request: int) -> None:
-        """Raises TooManyRequests when the request has had all the codes it may have."""
-        if of_request >= self.sends_per_request:
-            raise TooManyRequests(3600)
-
-    def check_hourly(self, now: datetime, sends: int, oldest: datetime | None) -> None:
-        """The cap of an address or a professional; ``oldest`` is the first send of the past hour."""
-        if sends >= self.sends_per_hour and oldest is not None:
-            raise TooManyRequests(int((oldest + timedelta(hours=1) - now).total_seconds()) + 1)
+def check_hourly(now: datetime, sends: int, oldest: datetime | None, *, most: int) -> None:
+    """The cap of an address or a professional; ``oldest`` is the first send of the past hour."""
+    if sends >= most and oldest is not None:
+        raise TooManyRequests(int((oldest + timedelta(hours=1) - now).total_seconds()) + 1)
 
 
 def check_shape(code: str) -> None:

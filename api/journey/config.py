@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from policies.codes import CodeRules
-
 
 class JourneyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Durations in seconds unless the name says otherwise."""
@@ -33,13 +31,3 @@ class JourneyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         )
         if min(numbers) < 1 or self.resend_pause < 0 or self.sweep_every <= 0:
             raise ValueError("journey: limits and durations are positive")
-
-    @property
-    def rules(self) -> CodeRules:
-        return CodeRules(
-            lifetime=self.code_lifetime,
-            attempts=self.code_attempts,
-            resend_pause=self.resend_pause,
-            sends_per_request=self.sends_per_request,
-            sends_per_hour=self.sends_per_hour,
-        )

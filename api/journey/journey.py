@@ -14,12 +14,10 @@ from datetime import timedelta
 from sqlalchemy.exc import IntegrityError
 
 from api.journey import records
-from api.journey.config import JourneyConfig
 from api.journey.records import NO_CODE, JourneyRequest, shown
 from api.journey.steps import Person, Steps
 from api.journey.tokens import parse_recipient
-from api.texts import Language, Texts
-from issuer.clock import RandomBytes
+from api.texts import Language
 from issuer.errors import DeliveryExpired, DeliveryTokenInvalid, NotFound, Overloaded
 from issuer.issuance.keystore.sealing import SealRefused, open_sealed
 from issuer.registry import stores
@@ -27,7 +25,6 @@ from issuer.registry.deliveries import Part, sealing_context
 from policies.eligibility import check_eligible
 from policies.errors import ActiveStoreExists, WrongState
 from policies.lifecycle import RequestEvent, RequestState, StoreStatus, next_request_state
-from policies.renewal import RenewalRules
 from policies.terms import check_accepted
 
 _STARTS = 8
@@ -37,20 +34,8 @@ _STARTS = 8
 class Journey:
     """Thread-safe; holds no state of its own between calls."""
 
-    def __init__(
-        self,
-        steps: Steps,
-        *,
-        texts: Texts,
-        config: JourneyConfig,
-        renewal: RenewalRules,
-        random: RandomBytes,
-    ) -> None:
+    def __init__(self, steps: Steps) -> None:
         self._steps = steps
-        self._texts = texts
-        self._config = config
-        self._renewal = renewal
-        self._random = random
 
     def start(self, person: Person, idempotency_key: str | None = None) -> JourneyRequest:
         """A new request; an unfinished one is superseded and what it had begun revoked (R14).
@@ -68,7 +53,7 @@ class Journey:
         self._steps.admit(person)
         with self._steps.registry.read() as connection:
             store = stores.find_of_person(connection, store_id, person.ehealth_id)
-        self._renewal.check(self._steps.clock(), store.status, store.not_after)
+        self._steps.renewal.check(self._steps.clock(), store.status, store.not_after)
         return self._start(person, idempotency_key, renews=store.id)
 
     def current(self, person: Person) -> JourneyRequest | None:
@@ -89,7 +74,7 @@ class Journey:
         self, person: Person, request_id: str, version: str, language: Language
     ) -> JourneyRequest:
         request = self._steps.begin(person, request_id)
-        terms = self._texts.terms(language)
+        terms = self._steps.texts.terms(language)
         next_request_state(request.state, RequestEvent.ACCEPT_TERMS)
         check_accepted(version, terms.version)
         now = self._steps.clock()
@@ -168,7 +153,7 @@ class Journey:
         for request in overdue:
             with contextlib.suppress(NotFound):
                 self._steps.synchronise(request)
-        before = now - timedelta(hours=self._config.purge_hours)
+        before = now - timedelta(hours=self._steps.config.purge_hours)
         with self._steps.database.read() as connection:
             forgotten = records.forgotten(connection, before)
         for request in forgotten:
@@ -215,7 +200,7 @@ class Journey:
             if earlier is not None and earlier.unfinished:
                 records.move(connection, earlier, RequestEvent.SUPERSEDE, now)
             values: dict[str, object] = {
-                "id": str(uuid.UUID(bytes=self._random(16), version=4)),
+                "id": str(uuid.UUID(bytes=self._steps.random(16), version=4)),
                 "ehealth_id": person.ehealth_id,
                 "idempotency_key": idempotency_key,
                 "renews": renews,

@@ -13,9 +13,13 @@ import structlog
 
 from api.internal.client import IssuerClient
 from api.journey import records
+from api.journey.codes import CodeBook
+from api.journey.config import JourneyConfig
 from api.journey.records import JourneyRequest
+from api.mail.transport import Transport
 from api.problems import RemoteProblem
-from issuer.clock import Clock
+from api.texts import Texts
+from issuer.clock import Clock, RandomBytes
 from issuer.errors import CaUnavailable
 from issuer.identity.identity import Identity
 from issuer.registry import deliveries, stores
@@ -23,6 +27,7 @@ from issuer.registry.database import Database
 from policies.eligibility import GateRefused, check_eligible, check_owner
 from policies.errors import WrongState
 from policies.lifecycle import RequestEvent, RequestState, StoreStatus
+from policies.renewal import RenewalRules
 
 log = structlog.get_logger(__name__)
 
@@ -41,14 +46,20 @@ class Person:
         return str(self.identity.ehealth_id)
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Steps:
-    """Thread-safe; holds no state of its own between calls."""
+    """With all that the use cases work with. Thread-safe; holds no state of its own between calls."""
 
-    def __init__(self, *, database: Database, registry: Database, issuer: IssuerClient, clock: Clock) -> None:
-        self.database = database
-        self.registry = registry
-        self.issuer = issuer
-        self.clock = clock
+    database: Database
+    registry: Database
+    issuer: IssuerClient
+    transport: Transport
+    codes: CodeBook
+    texts: Texts
+    config: JourneyConfig
+    renewal: RenewalRules
+    clock: Clock
+    random: RandomBytes
 
     def begin(self, person: Person, request_id: str) -> JourneyRequest:
         """A person's request, for a step in it. Raises NotFound, or a GateRefused for whoever lost a gate."""

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from api.journey.holdings import HeldStores
 from api.journey.journey import Journey
+from api.journey.steps import Steps
 from api.journey.verification import Verification
-from api.texts import Texts
-from issuer.clock import Clock
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class UseCases:
-    journey: Journey
-    verification: Verification
-    held_stores: HeldStores
-    texts: Texts
-    clock: Clock
+    def __init__(self, steps: Steps) -> None:
+        self.steps = steps
+        self.texts = steps.texts
+        self.clock = steps.clock
+        self.journey = Journey(steps)
+        self.verification = Verification(steps)
+        self.held_stores = HeldStores(steps)

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from api.journey import records
-from api.journey.codes import CodeBook
-from api.journey.config import JourneyConfig
 from api.journey.ordering import order_store
 from api.journey.records import NO_CODE, JourneyRequest, shown
 from api.journey.steps import Person, Steps
@@ -18,12 +16,10 @@ from api.journey.tokens import Recipient, parse_recipient
 from api.mail.address import EmailAddress, parse_address
 from api.mail.errors import MailError
 from api.mail.messages import code_message
-from api.mail.transport import Transport
-from api.texts import Language, Texts
+from api.texts import Language
 from issuer.audit.events import Detail
-from issuer.clock import RandomBytes
 from issuer.faults import FaultPoint, fault_point
-from policies.codes import check_shape, check_usable
+from policies.codes import check_hourly, check_resend, check_sends, check_shape, check_usable
 from policies.errors import CodeInvalid, WrongState
 from policies.lifecycle import RequestEvent, RequestState, next_request_state
 from policies.terms import check_accepted
@@ -43,30 +39,15 @@ class Accepted:
 class Verification:
     """Thread-safe; holds no state of its own between calls."""
 
-    def __init__(
-        self,
-        steps: Steps,
-        *,
-        transport: Transport,
-        codes: CodeBook,
-        texts: Texts,
-        config: JourneyConfig,
-        random: RandomBytes,
-    ) -> None:
+    def __init__(self, steps: Steps) -> None:
         self._steps = steps
-        self._transport = transport
-        self._codes = codes
-        self._texts = texts
-        self._config = config
-        self._rules = config.rules
-        self._random = random
 
     def set_email(
         self, person: Person, request_id: str, email: str, keystore_profile: str, language: Language
     ) -> JourneyRequest:
         """Confirm the data shown, name the address, and have a code sent to it."""
         request = self._steps.begin(person, request_id)
-        check_accepted(request.terms_version, self._texts.terms_version)
+        check_accepted(request.terms_version, self._steps.texts.terms_version)
         next_request_state(request.state, RequestEvent.SEND_CODE)
         self._check_unchanged(person, request)
         return self._send_code(request, parse_address(email), keystore_profile, language)
@@ -76,7 +57,7 @@ class Verification:
         request = self._steps.begin(person, request_id)
         if request.state is not RequestState.CODE_SENT or request.email is None:
             raise WrongState("no code was sent")
-        check_accepted(request.terms_version, self._texts.terms_version)
+        check_accepted(request.terms_version, self._steps.texts.terms_version)
         self._check_unchanged(person, request)
         return self._send_code(
             request,
@@ -97,9 +78,9 @@ class Verification:
         """The right code begins the generation. With the caller's token or key it can be repeated (R14)."""
         request = self._steps.begin(person, request_id)
         brought = parse_recipient(delivery_token, delivery_key)
-        sealed_to = Recipient.of_token(self._random(32)) if brought is None else brought
+        sealed_to = Recipient.of_token(self._steps.random(32)) if brought is None else brought
         recipient = sealed_to.public_key
-        digest = self._codes.hash_code(request.id, code)
+        digest = self._steps.codes.hash_code(request.id, code)
         if brought is not None and self._repeats(request, recipient, digest):
             if request.state is RequestState.GENERATING and request.store_id is None:
                 # Whether the first order arrived is not known; the issuer takes it once.
@@ -107,7 +88,7 @@ class Verification:
             return Accepted(request=request, token=sealed_to.token)
         if request.state is not RequestState.CODE_SENT:
             raise WrongState(f"no code is awaited in {request.state}")
-        check_accepted(request.terms_version, self._texts.terms_version)
+        check_accepted(request.terms_version, self._steps.texts.terms_version)
         self._check_unchanged(person, request)
         check_shape(code)
         try:
@@ -132,18 +113,18 @@ class Verification:
         pause: bool = False,
     ) -> JourneyRequest:
         """Count the send, mail the code, then let it count: a failed mail leaves the request as it was."""
-        send_id = str(uuid.UUID(bytes=self._random(16), version=4))
+        send_id = str(uuid.UUID(bytes=self._steps.random(16), version=4))
         number = self._reserve_send(request, send_id, address, pause=pause)
-        code = self._codes.make()
+        code = self._steps.codes.make()
         try:
-            self._transport.send(
+            self._steps.transport.send(
                 code_message(
                     code,
                     address,
                     language=language,
-                    lifetime_seconds=self._rules.lifetime,
+                    lifetime_seconds=self._steps.config.code_lifetime,
                     message_id=send_id,
-                    sender=self._transport.sender,
+                    sender=self._steps.transport.sender,
                     now=self._steps.clock(),
                 )
             )
@@ -163,30 +144,33 @@ class Verification:
                 email=address.text,
                 language=language,
                 keystore_profile=keystore_profile,
-                code_hmac=self._codes.hash_code(request.id, code),
+                code_hmac=self._steps.codes.hash_code(request.id, code),
                 code_sent_at=now,
-                code_expires_at=self._rules.expiry(now),
-                attempts_left=self._rules.attempts,
+                code_expires_at=now + timedelta(seconds=self._steps.config.code_lifetime),
+                attempts_left=self._steps.config.code_attempts,
             )
 
     def _reserve_send(
         self, request: JourneyRequest, send_id: str, address: EmailAddress, *, pause: bool
     ) -> int:
         """Raises TooManyRequests for whoever must wait, before anything is sent."""
-        now = self._steps.clock()
+        now, config = self._steps.clock(), self._steps.config
         hour_ago = now - timedelta(hours=1)
-        address_hmac = self._codes.hash_address(address.text)
+        address_hmac = self._steps.codes.hash_address(address.text)
         with self._steps.database.write() as connection:
             records.lock_sends(connection)
             if pause:
-                self._rules.check_resend(now, records.last_send(connection, request.ehealth_id))
+                check_resend(
+                    now, records.last_send(connection, request.ehealth_id), pause=config.resend_pause
+                )
             latest = records.find(connection, request.id, request.ehealth_id)
-            self._rules.check_sends(of_request=latest.codes_sent)
+            check_sends(latest.codes_sent, most=config.sends_per_request)
             for condition in (
                 code_sends.c.ehealth_id == request.ehealth_id,
                 code_sends.c.address_hmac == address_hmac,
             ):
-                self._rules.check_hourly(now, *records.sends_since(connection, condition, hour_ago))
+                sends, oldest = records.sends_since(connection, condition, hour_ago)
+                check_hourly(now, sends, oldest, most=config.sends_per_hour)
             return records.reserve_send(connection, request, send_id, address_hmac, now)
 
     def _accept(self, request: JourneyRequest, digest: bytes, recipient: bytes) -> JourneyRequest:
@@ -210,7 +194,7 @@ class Verification:
                     now,
                     recipient=recipient,
                     generating_at=now,
-                    deadline=now + timedelta(seconds=self._config.generation_bound),
+                    deadline=now + timedelta(seconds=self._steps.config.generation_bound),
                 )
             details: dict[str, Detail] = {"attempts_left": reserved.attempts_left}
             records.note(connection, reserved, "code-wrong", now, details)

@@ -41,7 +41,7 @@ def show(visit: Here, request_id: FromPath[str], note: FromQuery[str | None] = N
             return _data(visit, found)
         case RequestState.CODE_SENT:
             _ = visit.fresh
-            minutes = desk.code_lifetime // 60
+            minutes = desk.cases.steps.config.code_lifetime // 60
             answer = visit.page(
                 "code.html", request=found, note=note, now=desk.cases.clock(), minutes=minutes
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from litestar import Response, get, post
 
+from api.journey import support
 from api.journey.steps import Person
 from api.lanes import READING
 from api.portal.visit import Here, Visit
@@ -28,7 +29,7 @@ def look(visit: Here) -> Response[str]:
         number = ehealth_id(asked)
     except ValueError:
         return visit.page("support.html", asked=asked, malformed=True, found=None, status=422)
-    found = visit.desk.support.look(person.identity, number)
+    found = support.look(visit.cases.steps, person.identity, number)
     stores = [(visit.store(held), found.notices.get(held.store.id, ())) for held in found.stores]
     return visit.page("support.html", asked=asked, malformed=False, found=found, stores=stores)
 

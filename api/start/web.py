@@ -11,11 +11,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from api import logs
 from api.internal.client import IssuerClient
 from api.journey.codes import CodeBook
-from api.journey.holdings import HeldStores
 from api.journey.journey import Journey
 from api.journey.steps import Steps
 from api.journey.use_cases import UseCases
-from api.journey.verification import Verification
 from api.layout import Layout
 from api.mail.transport import Transport
 from api.portal.app import not_found_pages, portal_router
@@ -52,25 +50,19 @@ def main(settings: Settings) -> None:
     issuer = IssuerClient(str(issuer_socket))
     keys = provider_keys(settings.identity, clock)
     verifier = AssertionVerifier(settings.identity, keys, clock, allow_simulated=settings.demo.enabled)
-    texts = Texts()
-    steps = Steps(database=database, registry=registry, issuer=issuer, clock=clock)
-    journey = Journey(
-        steps, texts=texts, config=settings.journey, renewal=settings.renewal.rules, random=random
-    )
-    verification = Verification(
-        steps,
-        transport=Transport(settings.mail),
-        codes=CodeBook(Secret.from_file(Path(settings.journey.code_key_file)), random),
-        texts=texts,
-        config=settings.journey,
-        random=random,
-    )
     cases = UseCases(
-        journey=journey,
-        verification=verification,
-        held_stores=HeldStores(steps),
-        texts=texts,
-        clock=clock,
+        Steps(
+            database=database,
+            registry=registry,
+            issuer=issuer,
+            transport=Transport(settings.mail),
+            codes=CodeBook(Secret.from_file(Path(settings.journey.code_key_file)), random),
+            texts=Texts(),
+            config=settings.journey,
+            renewal=settings.renewal.rules,
+            clock=clock,
+            random=random,
+        )
     )
     settlements = Settlements(registry)
     budget = CallBudget(settings.limits.calls_per_minute, clock)
@@ -79,14 +71,9 @@ def main(settings: Settings) -> None:
         settings.identity,
         public_url=settings.server.address,
         demo=settings.demo.enabled,
-        database=database,
-        registry=registry,
         cases=cases,
-        renewal=settings.renewal.rules,
-        code_lifetime=settings.journey.code_lifetime,
         verifier=verifier,
         budget=budget,
-        random=random,
     )
     issuer_behind = Behind(issuer_socket)
     app = build_web_app(
@@ -107,7 +94,9 @@ def main(settings: Settings) -> None:
     )
     stop = threading.Event()
     sweeper = threading.Thread(
-        target=_sweep, args=(journey, desk and desk.sessions, settings.journey.sweep_every, stop), daemon=True
+        target=_sweep,
+        args=(cases.journey, desk and desk.sessions, settings.journey.sweep_every, stop),
+        daemon=True,
     )
 
     async def start() -> None:

@@ -26,7 +26,7 @@ def hanging() -> Iterator[SmtpGate]:
 
 def use(door: Door, server: SmtpGate, timeout: float) -> None:
     config = MailConfig(sender="mycert@test.invalid", port=server.port, security="none", timeout=timeout)
-    door.world.verification._transport = Transport(config)
+    door.world.steps.transport = Transport(config)
 
 
 def begin(door: Door, who: str) -> str:

@@ -19,7 +19,6 @@ from api.portal.desk import Desk
 from api.portal.servers import servers_router
 from api.problems import exception_handlers
 from api.web.budget import CallBudget
-from issuer.clock import system_random
 from issuer.identity.config import IdentityConfig
 from issuer.identity.errors import AssertionRefused, AuthenticationTooOld
 from issuer.identity.identity import Identity
@@ -103,14 +102,9 @@ def make_portal(
         identity,
         public_url=address,
         demo=False,
-        database=world.database,
-        registry=world.registry,
         cases=world.cases,
-        renewal=world.renewal,
-        code_lifetime=300,
         verifier=verifier or KnownIdentities(world),
         budget=CallBudget(10_000, world.clock),
-        random=system_random,
     )
     app = Litestar(
         route_handlers=[portal_router(desk), servers_router(desk)],

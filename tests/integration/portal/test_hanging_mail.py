@@ -24,7 +24,7 @@ def test_the_pages_do_not_wait_with_those_who_wait_for_their_code(portal: Portal
     token = [browser.token() for browser in browsers]
     with smtp_gate() as hanging, ThreadPoolExecutor(MORE_THAN_THREADS) as threads:
         config = MailConfig(sender="mycert@test.invalid", port=hanging.port, security="none", timeout=60)
-        world.verification._transport = Transport(config)
+        world.steps.transport = Transport(config)
         sending = [
             threads.submit(browser.post, f"{path}/email", email="mon@adresse.lu", form_token=own)
             for browser, own in zip(browsers, token, strict=True)

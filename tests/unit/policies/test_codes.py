@@ -4,15 +4,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from policies.codes import CodeRules, check_shape, check_usable
+from api.journey.config import JourneyConfig
+from policies.codes import check_hourly, check_resend, check_sends, check_shape, check_usable
 from policies.errors import CodeExpired, CodeLocked, CodeMalformed, TooManyRequests
 
 NOW = datetime(2027, 3, 1, 9, 0, tzinfo=UTC)
-RULES = CodeRules(resend_pause=30, sends_per_request=3, sends_per_hour=5)
 
 
 def test_a_code_lives_five_minutes() -> None:
-    expiry = RULES.expiry(NOW)
+    expiry = NOW + timedelta(seconds=JourneyConfig(code_key_file="unused").code_lifetime)
     assert expiry - NOW == timedelta(minutes=5)
     check_usable(expiry - timedelta(microseconds=1), expiry, 1)
     with pytest.raises(CodeExpired):
@@ -33,7 +33,7 @@ def test_a_code_is_six_ascii_digits(wrong: str) -> None:
 def test_a_burnt_code_is_locked_before_and_after_its_expiry() -> None:
     for now in (NOW, NOW + timedelta(hours=1)):
         with pytest.raises(CodeLocked) as refused:
-            check_usable(now, RULES.expiry(NOW), 0)
+            check_usable(now, NOW + timedelta(minutes=5), 0)
         assert refused.value.retry_after
 
 
@@ -41,23 +41,23 @@ def test_a_burnt_code_is_locked_before_and_after_its_expiry() -> None:
 def test_the_pause_is_said_to_the_second(passed: float, wait: int | None) -> None:
     now = NOW + timedelta(seconds=passed)
     if wait is None:
-        RULES.check_resend(now, NOW)
+        check_resend(now, NOW, pause=30)
         return
     with pytest.raises(TooManyRequests) as refused:
-        RULES.check_resend(now, NOW)
+        check_resend(now, NOW, pause=30)
     assert refused.value.retry_after == wait
 
 
 def test_nothing_was_sent_so_nothing_is_waited_for() -> None:
-    RULES.check_resend(NOW, None)
+    check_resend(NOW, None, pause=30)
 
 
 def test_caps() -> None:
-    RULES.check_sends(of_request=2)
+    check_sends(2, most=3)
     with pytest.raises(TooManyRequests):
-        RULES.check_sends(of_request=3)
+        check_sends(3, most=3)
     oldest = NOW - timedelta(minutes=50)
-    RULES.check_hourly(NOW, 4, oldest)
+    check_hourly(NOW, 4, oldest, most=5)
     with pytest.raises(TooManyRequests) as refused:
-        RULES.check_hourly(NOW, 5, oldest)
+        check_hourly(NOW, 5, oldest, most=5)
     assert refused.value.retry_after == 601
