@@ -31,5 +31,11 @@ class MailRefused(MailError):
     code = "email-invalid"
 
 
+class MessageRefused(MailRefused):
+    """The recipient was taken, the message was not (5yz after DATA): not the address's fault."""
+
+    code = "mail-unavailable"
+
+
 class NoticeUnwritable(MailError):
     """An outbox entry that no catalogue has a text for: a fault of ours, mended by a release."""

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.logs import get_logger
 from api.mail.errors import MailPostponed, MailRefused, MailUnavailable, NoticeUnwritable
 from api.mail.messages import notice_message
-from api.mail.transport import Transport
+from api.mail.transport import Conversation, Transport
 from issuer.clock import Clock
 from issuer.registry import outbox
 from issuer.registry.database import Database
@@ -54,20 +54,21 @@ class OutboxSender:
         with self._database.write() as connection:
             entries = outbox.claim_due(connection, now, now + timedelta(seconds=LEASE), BATCH)
         down: MailUnavailable | None = None
-        for entry in entries:
-            if stop is not None and stop.is_set():
-                self._put_off(entry, 0, "the mailer stopped")
-            elif down is not None:
-                # One time-out is enough to know; the others need not wait for theirs.
-                self._put_off(entry, _pause(entry), str(down))
-            else:
-                down = self._send(entry)
+        with Conversation(self._transport) as conversation:
+            for entry in entries:
+                if stop is not None and stop.is_set():
+                    self._put_off(entry, 0, "the mailer stopped")
+                elif down is not None:
+                    # One time-out is enough to know; the others need not wait for theirs.
+                    self._put_off(entry, _pause(entry), str(down))
+                else:
+                    down = self._send(entry, conversation)
         return len(entries)
 
-    def _send(self, entry: OutboxEntry) -> MailUnavailable | None:
+    def _send(self, entry: OutboxEntry, conversation: Conversation) -> MailUnavailable | None:
         """The server's own failure, if that was the reason."""
         try:
-            self._transport.send(notice_message(entry, self._transport.sender))
+            conversation.send(notice_message(entry, self._transport.sender))
         except MailPostponed as error:
             self._put_off(entry, _pause(entry), str(error))
         except MailUnavailable as error:

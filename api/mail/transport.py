@@ -1,4 +1,4 @@
-"""Section [mail], and one message to one recipient over SMTP (RFC 5321)."""
+"""Section [mail], and messages to one recipient each over SMTP (RFC 5321)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import parseaddr
 from pathlib import Path
-from typing import Literal
+from types import TracebackType
+from typing import Literal, Self
 
 import msgspec
 
 from api.mail.address import parse_address
-from api.mail.errors import AddressRefused, MailPostponed, MailRefused, MailUnavailable
+from api.mail.errors import AddressRefused, MailPostponed, MailRefused, MailUnavailable, MessageRefused
 from issuer.secrets import Secret
 
 
@@ -51,7 +52,7 @@ class MailConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Transport:
-    """Thread-safe: a connection for each message."""
+    """Thread-safe: each conversation has a connection of its own."""
 
     def __init__(self, config: MailConfig) -> None:
         """Raises SecretFileRefused or OSError for files that cannot be used."""
@@ -61,27 +62,12 @@ class Transport:
         self._password = Secret.from_file(Path(config.password_file)) if config.password_file else None
 
     def send(self, message: EmailMessage) -> None:
-        """Returns once the server has taken it over. Raises MailUnavailable, MailPostponed, MailRefused."""
-        recipient = message["To"].addresses[0].addr_spec
-        try:
-            server = self._connect()
-        except (smtplib.SMTPException, OSError) as error:
-            raise MailUnavailable(f"{type(error).__name__}: {_answer(error)}") from error
-        try:
-            server.send_message(message, from_addr=self.sender.addr_spec, to_addrs=[recipient])
-        except smtplib.SMTPRecipientsRefused as error:
-            raise _refusal(error, error.recipients[recipient][0]) from error
-        except smtplib.SMTPDataError as error:
-            raise _refusal(error, error.smtp_code) from error
-        except (smtplib.SMTPException, OSError) as error:
-            raise MailUnavailable(f"{type(error).__name__}: {_answer(error)}") from error
-        finally:
-            # The message is the server's already, or is not: how the good-bye goes changes neither.
-            with contextlib.suppress(smtplib.SMTPException, OSError):
-                server.quit()
-            server.close()
+        """One message; as ``Conversation.send``."""
+        with Conversation(self) as conversation:
+            conversation.send(message)
 
-    def _connect(self) -> smtplib.SMTP:
+    def connect(self) -> smtplib.SMTP:
+        """A connection that the server has let us in on. Raises SMTPException, OSError."""
         config = self._config
         hostname = self.sender.domain  # What we say in EHLO.
         server: smtplib.SMTP
@@ -106,13 +92,62 @@ class Transport:
         return server
 
 
-def _refusal(error: Exception, code: int) -> MailPostponed | MailRefused:
-    """RFC 5321 4.2.1: 4yz is for now, 5yz for good."""
-    return (MailRefused if code >= 500 else MailPostponed)(f"{type(error).__name__} {code}")
+class Conversation:
+    """Several messages over one connection, which the first of them makes; one thread's."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._server: smtplib.SMTP | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # What was sent is the server's already: how the good-bye goes changes nothing.
+        with contextlib.suppress(smtplib.SMTPException, OSError):
+            if self._server is not None:
+                self._server.quit()
+        self._hang_up()
+
+    def send(self, message: EmailMessage) -> None:
+        """Returns once the server has taken it over. Raises MailUnavailable, MailPostponed, MailRefused."""
+        recipient = message["To"].addresses[0].addr_spec
+        kept = self._server is not None and self._server.sock is not None
+        try:
+            if self._server is None or not kept:
+                self._server = self._transport.connect()
+            self._server.send_message(
+                message, from_addr=self._transport.sender.addr_spec, to_addrs=[recipient]
+            )
+        except smtplib.SMTPRecipientsRefused as error:
+            code, _ = error.recipients[recipient]
+            raise (MailRefused if code >= 500 else MailPostponed)(_named(error, code)) from error
+        except smtplib.SMTPDataError as error:
+            refusal = MessageRefused if error.smtp_code >= 500 else MailPostponed
+            raise refusal(_named(error, error.smtp_code)) from error
+        except (smtplib.SMTPException, OSError) as error:
+            self._hang_up()
+            if kept:
+                # A server may end a connection that was idle, or has carried enough (RFC 5321 3.8).
+                self.send(message)
+                return
+            raise MailUnavailable(_named(error, _answer(error))) from error
+
+    def _hang_up(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        self._server = None
+
+
+def _named(error: Exception, answer: int | str) -> str:
+    """The server's number (RFC 5321 4.2.1: 4yz is for now, 5yz for good), not its words: these may repeat
+    the address."""
+    return f"{type(error).__name__} {answer}"
 
 
 def _answer(error: Exception) -> str:
-    """The server's number, not its words: these may repeat the address."""
     if isinstance(error, smtplib.SMTPResponseException):
         return str(error.smtp_code)
     return str(error.strerror or error) if isinstance(error, OSError) else ""

@@ -18,6 +18,9 @@ class Server:
         """SMTP verb: the answer instead of the usual one; ``drop`` hangs up."""
         self.on_mail: Callable[[], None] = lambda: None
         self.port = 0
+        self.connections = 0
+        self.only_one = False
+        """Hang up on the second message of a connection."""
 
     def _answer(self, server: SMTP, verb: str) -> str | None:
         answer = self.answers.get(verb)
@@ -30,12 +33,17 @@ class Server:
         self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]
     ) -> list[str]:
         session.host_name = hostname
+        self.connections += 1
+        self._taken = 0
         return responses
 
     async def handle_MAIL(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         envelope.mail_from = address
+        self._taken += 1
+        if self.only_one and self._taken > 1:
+            server.transport.close()
         return self._answer(server, "MAIL") or "250 ok"
 
     async def handle_RCPT(

@@ -78,6 +78,24 @@ def test_what_is_due_is_sent_once(sender, database, smtp, clock):
     assert all(row["sent_at"] == clock() and row["due_at"] is None for row in entries(database))
 
 
+def test_a_batch_goes_over_one_connection(sender, database, smtp, clock):
+    enqueue(database, clock, count=3)
+    sender.send_due()
+    assert len(smtp.received) == 3
+    assert smtp.connections == 1
+
+
+def test_a_server_that_ends_the_connection_between_two_gets_the_next_over_a_new_one(
+    sender, database, smtp, clock
+):
+    enqueue(database, clock, count=3)
+    smtp.only_one = True
+    assert sender.send_due() == 3
+    assert len(smtp.received) == 3
+    assert smtp.connections == 3
+    assert all(row["sent_at"] and row["attempts"] == 1 for row in entries(database))
+
+
 def test_while_the_server_is_down_nothing_is_lost_and_one_try_speaks_for_all(database, smtp, clock):
     enqueue(database, clock, count=3)
     down = mailer(database, 1, clock)

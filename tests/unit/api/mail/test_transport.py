@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from api.mail.address import parse_address
-from api.mail.errors import MailPostponed, MailRefused, MailUnavailable
+from api.mail.errors import MailPostponed, MailRefused, MailUnavailable, MessageRefused
 from api.mail.messages import code_message
 from api.mail.transport import MailConfig, Transport
 from issuer.secrets import SecretFileRefused
@@ -56,7 +56,7 @@ def test_a_message_arrives(smtp):
         ("RCPT", "550 no such user a@müller.lu", MailRefused),
         ("RCPT", "450 later", MailPostponed),
         ("RCPT", "421 closing", MailPostponed),
-        ("DATA", "554 not like this", MailRefused),
+        ("DATA", "554 not like this", MessageRefused),
         ("DATA", "451 later", MailPostponed),
         ("MAIL", "550 who are you", MailUnavailable),
         ("MAIL", "451 later", MailUnavailable),
