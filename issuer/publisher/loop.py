@@ -100,8 +100,9 @@ class Publisher:
             self._wake()
             stop.wait(REST_SECONDS)
             changes.wait(_TICK)
-            while time.monotonic() < calm and self._last_revocation() == revoked and not stop.is_set():
+            while (left := calm - time.monotonic()) > 0 and self._last_revocation() == revoked:
                 stop.wait(REST_SECONDS)
+                changes.wait(left)
         except Exception as error:  # noqa: BLE001 - whatever the drivers raise, the loop must live on
             self._lead(False)
             log.warning("registry-not-followed", cause=f"{type(error).__name__}: {error}")
