@@ -18,21 +18,15 @@ from hsm.secret import Secret
 CKU_SO, CKU_USER = 0, 1
 _CKF_OS_LOCKING_OK = 2
 USER_STATES = (1, 3)  # CKS_RO_USER_FUNCTIONS, CKS_RW_USER_FUNCTIONS
-_LOGIN_ERRORS: Mapping[int, type[pkcs11.PKCS11Error]] = {
+_PIN_ERRORS: Mapping[int, type[pkcs11.PKCS11Error]] = {
     0xA0: pkcs11.PinIncorrect,
     0xA1: pkcs11.PinInvalid,
     0xA2: pkcs11.PinLenRange,
     0xA3: pkcs11.PinExpired,
     0xA4: pkcs11.PinLocked,
-    0x100: pkcs11.UserAlreadyLoggedIn,
 }
-PIN_ERRORS = (
-    pkcs11.PinIncorrect,
-    pkcs11.PinInvalid,
-    pkcs11.PinLenRange,
-    pkcs11.PinExpired,
-    pkcs11.PinLocked,
-)
+PIN_ERRORS = tuple(_PIN_ERRORS.values())
+_LOGIN_ERRORS = {**_PIN_ERRORS, 0x100: pkcs11.UserAlreadyLoggedIn}
 
 
 class _InitializeArgs(ctypes.Structure):

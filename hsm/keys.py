@@ -13,7 +13,6 @@ from typing import Any, NewType
 
 import pkcs11
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkcs11 import Attribute, MechanismFlag, ObjectClass
 from pkcs11 import KeyType as CkKeyType
 
@@ -66,8 +65,6 @@ class KeyReport:
     label: str
     key_id: str
     key_type: str
-    fingerprint: str | None
-    """SHA-256 of the SubjectPublicKeyInfo; None where the token has no usable public key object."""
     findings: tuple[str, ...]
 
 
@@ -182,12 +179,9 @@ def inventory(session: pkcs11.Session, accept: Collection[str]) -> list[KeyRepor
         findings = list(judge(key, accept))
         if labels[label] > 1:
             findings.append("the label is not unique")
-        key_type, fingerprint = "unknown", None
+        key_type = "unknown"
         try:
-            public_key = find_public(session, label)
-            key_type = key_type_of(public_key)
-            spki = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-            fingerprint = hashlib.sha256(spki).hexdigest()
+            key_type = key_type_of(find_public(session, label))
         except KeyRefused as refusal:
             findings.append(str(refusal))
         reports.append(
@@ -195,7 +189,6 @@ def inventory(session: pkcs11.Session, accept: Collection[str]) -> list[KeyRepor
                 label=label,
                 key_id=key[Attribute.ID].hex(),
                 key_type=key_type,
-                fingerprint=fingerprint,
                 findings=tuple(findings),
             )
         )

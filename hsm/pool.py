@@ -51,10 +51,10 @@ class Pool:
     """Set with the first error, and never taken back: recovery makes another pool."""
 
     @classmethod
-    def open(cls, module: Module, config: TokenConfig, pin: Secret, *, final_try: bool) -> Pool:
+    def open(cls, module: Module, config: TokenConfig, pin: Secret) -> Pool:
         """Find the token and log in. Raises PKCS11Error, TokenUnavailable, PinRefused, PinWrong."""
         token = _find_token(module, config)
-        _check_pin_state(config, token.flags, final_try=final_try)
+        _check_pin_state(config, token.flags)
         keeper = token.open()
         try:
             with suppress(pkcs11.UserAlreadyLoggedIn):  # by another Token of this process
@@ -100,11 +100,11 @@ def _find_token(module: Module, config: TokenConfig) -> pkcs11.Token:
     return found[0]
 
 
-def _check_pin_state(config: TokenConfig, flags: TokenFlag, *, final_try: bool) -> None:
+def _check_pin_state(config: TokenConfig, flags: TokenFlag) -> None:
     if not flags & TokenFlag.USER_PIN_INITIALIZED:
         raise PinRefused(f"token {config.label}: no user PIN is set")
     if flags & TokenFlag.USER_PIN_LOCKED:
         raise PinRefused(f"token {config.label}: the user PIN is locked")
     # A supervisor starts a process again and again: with a wrong PIN in its file, that locks the token.
-    if flags & TokenFlag.USER_PIN_FINAL_TRY and not final_try:
+    if flags & TokenFlag.USER_PIN_FINAL_TRY:
         raise PinRefused(f"token {config.label}: one wrong PIN more locks it; an officer logs in first")

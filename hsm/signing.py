@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Generic, NoReturn, TypeVar
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -50,6 +50,7 @@ class SignatureOrder:
 
 
 Signer = Callable[[SignatureOrder], bytes]
+_Public = TypeVar("_Public", ec.EllipticCurvePublicKey, rsa.RSAPublicKey)
 
 
 def ecdsa_order(
@@ -113,10 +114,21 @@ def _digest(data: bytes, algorithm: Any) -> tuple[bytes, hashes.HashAlgorithm]:
     return context.finalize(), chosen
 
 
-class _OnToken:
-    """What a key on a token never does."""
+class _OnToken(Generic[_Public]):
+    """What every key on a token has in common, and what none ever does."""
 
-    __slots__ = ()
+    _public_key: _Public
+
+    def __init__(self, public_key: _Public, signer: Signer) -> None:
+        self._public_key = public_key
+        self._signer = signer
+
+    def public_key(self) -> _Public:
+        return self._public_key
+
+    @property
+    def key_size(self) -> int:
+        return self._public_key.key_size
 
     def private_numbers(self) -> NoReturn:
         raise KeyRefused("a private key does not leave its token")
@@ -134,23 +146,10 @@ class _OnToken:
         raise TypeError("a private key does not leave its token")
 
 
-class TokenEcKey(_OnToken, ec.EllipticCurvePrivateKey):
-    __slots__ = ("_public_key", "_signer")
-
-    def __init__(self, public_key: ec.EllipticCurvePublicKey, signer: Signer) -> None:
-        self._public_key = public_key
-        self._signer = signer
-
-    def public_key(self) -> ec.EllipticCurvePublicKey:
-        return self._public_key
-
+class TokenEcKey(_OnToken[ec.EllipticCurvePublicKey], ec.EllipticCurvePrivateKey):
     @property
     def curve(self) -> ec.EllipticCurve:
         return self._public_key.curve
-
-    @property
-    def key_size(self) -> int:
-        return self._public_key.key_size
 
     def sign(self, data: Any, signature_algorithm: ec.EllipticCurveSignatureAlgorithm) -> bytes:
         """Raises TokenUnavailable, PinRefused or KeyRefused."""
@@ -160,20 +159,7 @@ class TokenEcKey(_OnToken, ec.EllipticCurvePrivateKey):
         raise KeyRefused("a signing key does not agree keys")
 
 
-class TokenRsaKey(_OnToken, rsa.RSAPrivateKey):
-    __slots__ = ("_public_key", "_signer")
-
-    def __init__(self, public_key: rsa.RSAPublicKey, signer: Signer) -> None:
-        self._public_key = public_key
-        self._signer = signer
-
-    def public_key(self) -> rsa.RSAPublicKey:
-        return self._public_key
-
-    @property
-    def key_size(self) -> int:
-        return self._public_key.key_size
-
+class TokenRsaKey(_OnToken[rsa.RSAPublicKey], rsa.RSAPrivateKey):
     def sign(self, data: bytes, padding: padding.AsymmetricPadding, algorithm: Any) -> bytes:
         """Raises TokenUnavailable, PinRefused or KeyRefused."""
         return self._signer(rsa_order(self._public_key, data, padding, algorithm))

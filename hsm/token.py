@@ -50,10 +50,9 @@ class _Outdated(pkcs11.PKCS11Error):
 class Token:
     """Thread-safe. The process that holds one is not forked."""
 
-    def __init__(self, config: TokenConfig, pin: Secret, *, final_try: bool) -> None:
+    def __init__(self, config: TokenConfig, pin: Secret) -> None:
         self._config = config
         self._pin = pin
-        self._final_try = final_try
         self._module = Module.attach(config.module, config.vendor_arguments, config.environment)
         self._pool: Pool | None = None
         self._tried_generation = 0
@@ -63,16 +62,11 @@ class Token:
         self._closed = False
 
     @classmethod
-    def open(cls, config: TokenConfig, pin: Secret, *, final_try: bool = False) -> Token:
-        """Initialise the module where needed, and log in.
-
-        ``final_try`` is an officer's word to log in although one more wrong PIN would lock
-        the token. Raises TokenUnavailable or PinRefused.
-        """
-        token = cls(config, pin, final_try=final_try)
+    def open(cls, config: TokenConfig, pin: Secret) -> Token:
+        """Initialise the module where needed, and log in. Raises TokenUnavailable or PinRefused."""
+        token = cls(config, pin)
         try:
             token._restore()
-            token._final_try = False
         except BaseException:
             token.close()
             raise
@@ -251,7 +245,7 @@ class Token:
 
     def _log_in(self) -> Pool:
         self._tried_generation = self._module.generation
-        return Pool.open(self._module, self._config, self._pin, final_try=self._final_try)
+        return Pool.open(self._module, self._config, self._pin)
 
     def _in_service(self, pool: Pool) -> bool:
         return pool.generation == self._module.generation and not pool.suspect

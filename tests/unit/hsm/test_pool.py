@@ -37,8 +37,8 @@ def a_token(flags: TokenFlag = READY, serial: bytes = b"01") -> Any:
     return SimpleNamespace(label="test", serial=serial, flags=flags, open=lambda: SimpleNamespace())
 
 
-def open_pool(module: StandInModule, *, final_try: bool = False) -> Pool:
-    return Pool.open(module, CONFIG, Secret(b"1234"), final_try=final_try)  # type: ignore[arg-type]
+def open_pool(module: StandInModule) -> Pool:
+    return Pool.open(module, CONFIG, Secret(b"1234"))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,6 @@ def test_no_pin_is_sent_where_it_would_be_lost_or_lock_the_token(flags: TokenFla
         open_pool(module)
     assert not isinstance(refusal.value, PinWrong)  # an officer may mend it while we run
     assert module.logged_in == 0
-
-
-def test_an_officer_may_use_the_final_try() -> None:
-    module = StandInModule(a_token(READY | TokenFlag.USER_PIN_FINAL_TRY))
-    open_pool(module, final_try=True)
-    assert module.logged_in == 1
 
 
 def test_the_token_is_the_one_of_label_and_serial() -> None:
