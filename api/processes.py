@@ -13,20 +13,19 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from api.accounts import Account
 from api.addresses import TcpAddress, UnixAddress
 from api.home_lock import hold_home
 from api.logs import get_logger
 from api.walls import SUPERVISOR, USERS_MISSING
-from issuer.clock import RandomBytes, system_random
 
-_LOG_MAX: Final = 10 * 1024 * 1024
-_LOG_KEPT: Final = 3
+_UMASK: Final = 0o027
+_log = get_logger()
 
 
 class ProcessFailed(Exception):
@@ -49,7 +48,6 @@ class Process:
     """The system user it runs as; None keeps the supervisor's own."""
     ready: Readiness | None = None
     """None: it is ready as soon as it runs."""
-    umask: int = 0o027
     environment: Mapping[str, str] = field(default_factory=dict)
     ends: int = 0
     """At the end those of a lower number go first, for they ask the others; equals go together."""
@@ -94,36 +92,22 @@ class _Child:
             self.popen.send_signal(number)
 
 
+@dataclass(kw_only=True, eq=False)
 class Supervisor:
     """``run`` returns after SIGTERM or SIGINT ended everything; a later signal ends it at once."""
 
-    def __init__(
-        self,
-        processes: Sequence[Process],
-        *,
-        home: Path,
-        lock: Path,
-        log: Callable[[str], Path],
-        say: Callable[[str], None],
-        on_ready: Callable[[], None],
-        users_missing: str | None = None,
-        patience: Patience = Patience(),
-        random: RandomBytes = system_random,
-    ) -> None:
-        self._processes = processes
-        self._home = home
-        self._lock = lock
-        self._log_path = log
-        self._say_aloud = say
-        self._on_ready = on_ready
-        self._users_missing = users_missing
-        self._patience = patience
-        self._random = random
-        self._log = get_logger()
+    processes: Sequence[Process]
+    home: Path
+    lock: Path
+    log_path: Callable[[str], Path]
+    say_aloud: Callable[[str], None]
+    on_ready: Callable[[], None]
+    users_missing: str | None = None
+    patience: Patience = Patience()
 
     def run(self) -> None:
         """Raises ``AlreadyRunning`` or :class:`ProcessFailed`, both with nothing left behind."""
-        with hold_home(self._lock, wait=self._patience.previous_run) as self._lock_fd:
+        with hold_home(self.lock, wait=self.patience.previous_run) as self._lock_fd:
             asyncio.run(self._supervise())
 
     async def _supervise(self) -> None:
@@ -137,7 +121,7 @@ class Supervisor:
         keepers: list[asyncio.Task[None]] = []
         try:
             # All at once: none needs another to start, and who finds another silent asks again.
-            for spec in self._processes:
+            for spec in self.processes:
                 child = _Child(spec)
                 children.append(child)
                 self._spawn(child)
@@ -147,7 +131,7 @@ class Supervisor:
                     return
                 keepers.append(asyncio.create_task(self._keep(child)))
             with contextlib.suppress(OSError):
-                self._on_ready()
+                self.on_ready()
             await self._stop.wait()
         finally:
             self._stop.set()
@@ -158,14 +142,14 @@ class Supervisor:
     def _say(self, text: str) -> None:
         # Where nobody reads any more, or the disk is full, the processes are kept alive all the same.
         with contextlib.suppress(OSError):
-            self._say_aloud(text)
+            self.say_aloud(text)
 
     def _asked_to_stop(self) -> None:
         now = time.monotonic()
         if not self._stop.is_set():
             self._stopped_at = now
             self._stop.set()
-        elif now - self._stopped_at >= self._patience.same:
+        elif now - self._stopped_at >= self.patience.same:
             self._force.set()
 
     def _spawn(self, child: _Child) -> None:
@@ -174,23 +158,23 @@ class Supervisor:
         if "PYTHONPATH" in env:  # It may be relative, and the child starts elsewhere.
             env["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, env["PYTHONPATH"].split(os.pathsep)))
         env |= {SUPERVISOR: str(os.getpid()), **spec.environment}
-        if self._users_missing is not None:
-            env[USERS_MISSING] = self._users_missing
+        if self.users_missing is not None:
+            env[USERS_MISSING] = self.users_missing
         if account is not None:
-            env |= {"HOME": str(self._home), "USER": account.name, "LOGNAME": account.name}
+            env |= {"HOME": str(self.home), "USER": account.name, "LOGNAME": account.name}
         # Ctrl-C reaches the whole process group, but the order of ending is ours: the signal stays blocked in
         # the children. Blocking it around the fork loses none; a disposition would have to be set after it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            with log_file(self._log_path(spec.name)) as output:
+            with open_log(self.log_path(spec.name)) as output:
                 child.popen = subprocess.Popen(
                     spec.argv,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
                     env=env,
-                    cwd=self._home,
-                    umask=spec.umask,
+                    cwd=self.home,
+                    umask=_UMASK,
                     user=account.uid if account else None,
                     group=account.gid if account else None,
                     extra_groups=account.groups if account else None,
@@ -199,7 +183,7 @@ class Supervisor:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         child.ended = _end_of(child.popen)
-        self._log.info("started", child=spec.name, pid=child.pid, restarts=child.restarts)
+        _log.info("started", child=spec.name, pid=child.pid, restarts=child.restarts)
 
     async def _come_up(self, child: _Child) -> None:
         """Raises :class:`ProcessFailed` unless it serves in time; returns early when asked to stop."""
@@ -209,16 +193,16 @@ class Supervisor:
         try:
             await asyncio.wait(
                 (ready, stop, child.ended),
-                timeout=self._patience.start,
+                timeout=self.patience.start,
                 return_when=asyncio.FIRST_COMPLETED,
             )
             if self._stop.is_set():
                 return
-            where = f"see {self._log_path(spec.name)}"
+            where = f"see {self.log_path(spec.name)}"
             if not child.alive:
                 raise ProcessFailed(f"{spec.name} ended at its start ({_how(child.ended.result())}); {where}")
             if not ready.done():
-                raise ProcessFailed(f"{spec.name} did not answer within {self._patience.start:g} s; {where}")
+                raise ProcessFailed(f"{spec.name} did not answer within {self.patience.start:g} s; {where}")
         finally:
             ready.cancel()
             stop.cancel()
@@ -226,39 +210,38 @@ class Supervisor:
         self._say(f"{spec.name}: up (process {child.pid}{user})")
 
     async def _keep(self, child: _Child) -> None:
-        name, patience, failures = child.spec.name, self._patience, 0
+        name, patience, failures = child.spec.name, self.patience, 0
         while True:
             started = time.monotonic()
             code = await asyncio.shield(child.ended)
             failures = 1 if time.monotonic() - started > patience.stable else failures + 1
             child.restarts += 1
-            bound = min(patience.longest_restart, patience.first_restart * 2 ** min(failures - 1, 16))
-            delay = bound * (0.5 + self._random(1)[0] / 510)
+            delay = min(patience.longest_restart, patience.first_restart * 2 ** min(failures - 1, 16))
             self._say(f"{name}: ended ({_how(code)}); starting it again in {delay:.1f} s")
-            self._log.warning("ended", child=name, how=_how(code), restarts=child.restarts, delay=delay)
+            _log.warning("ended", child=name, how=_how(code), restarts=child.restarts, delay=delay)
             await asyncio.sleep(delay)
             try:
                 self._spawn(child)
                 await self._come_up(child)
             except ProcessFailed as error:
-                self._log.warning("restart failed", child=name, cause=error)
+                _log.warning("restart failed", child=name, cause=error)
                 child.signal(signal.SIGKILL)
             except OSError as error:  # No process, no memory: the next round tries again.
-                self._log.error("restart failed", child=name, cause=error)
+                _log.error("restart failed", child=name, cause=error)
 
     async def _stop_all(self, children: Sequence[_Child]) -> None:
-        deadline = time.monotonic() + self._patience.stop
+        deadline = time.monotonic() + self.patience.stop
         force = asyncio.create_task(self._force.wait())
         for turn in sorted({child.spec.ends for child in children}):
             told = [child for child in children if child.spec.ends == turn]
             for child in told:
                 child.signal(signal.SIGTERM)
-            await self._wait_for(told, force, min(self._patience.next_stop, deadline - time.monotonic()))
+            await self._wait_for(told, force, min(self.patience.next_stop, deadline - time.monotonic()))
         await self._wait_for(children, force, deadline - time.monotonic())
         force.cancel()
         for child in children:
             if child.alive:
-                self._log.warning("killed", child=child.spec.name)
+                _log.warning("killed", child=child.spec.name)
                 self._say(f"{child.spec.name}: did not end and was killed")
                 child.signal(signal.SIGKILL)
         await asyncio.gather(*(child.ended for child in children))
@@ -315,17 +298,10 @@ def _how(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit status {code}"
 
 
-@contextlib.contextmanager
-def log_file(path: Path) -> Iterator[int]:
-    """Open for appending; a long one is put aside first, and the oldest of those put aside is dropped."""
-    with contextlib.suppress(FileNotFoundError):
-        if path.stat().st_size > _LOG_MAX:
-            for number in range(_LOG_KEPT - 1, 0, -1):
-                with contextlib.suppress(FileNotFoundError):
-                    path.with_name(f"{path.name}.{number}").rename(f"{path}.{number + 1}")
-            path.rename(f"{path}.1")
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def open_log(path: Path) -> TextIO:
+    """For appending, through no link. Whoever rotates it copies and truncates, for nobody opens it again."""
+    return open(path, "a", encoding="utf-8", opener=_for_us_alone)
+
+
+def _for_us_alone(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
 from api.cli.output import answer, settings, table
@@ -49,9 +51,5 @@ def token(context: click.Context, /, auth_age: int, lifetime: int, **person: str
 @click.pass_context
 def people(context: click.Context) -> None:
     """List the sample professionals."""
-    rows = [{"name": name, **_fields(person)} for name, person in PEOPLE.items()]
+    rows = [{"name": name, **asdict(person)} for name, person in PEOPLE.items()]
     answer(context, {"people": rows}, table(rows, ["name", "ehealth_id", "given_name", "family_name"]))
-
-
-def _fields(person: Person) -> dict[str, str]:
-    return {name: getattr(person, name) for name in Person.__dataclass_fields__}

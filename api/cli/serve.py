@@ -16,7 +16,7 @@ from api.accounts import Account, Users, settle_users
 from api.cli.output import answer, settings
 from api.home_lock import AlreadyRunning
 from api.layout import Layout
-from api.processes import Process, ProcessFailed, Readiness, Supervisor, log_file
+from api.processes import Process, ProcessFailed, Readiness, Supervisor, open_log
 from api.settings import Settings
 from api.sockets import TcpAddress, UnixAddress
 
@@ -38,21 +38,18 @@ def serve(context: click.Context) -> None:
         # it where it has that capability; where it has not, the workers' report says what is missing.
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     users = settle_users(layout.home, needs=needs)
-    with (
-        log_file(layout.log("serve")) as descriptor,
-        open(descriptor, "a", encoding="utf-8", closefd=False) as log,
-    ):
+    with open_log(layout.log("serve")) as log:
         logs.configure("serve", level=configured.server.log_level, stream=log)
         _supervise(configured, layout, users)
 
 
 def _supervise(configured: Settings, layout: Layout, users: Users) -> None:
     supervisor = Supervisor(
-        _processes(configured, layout, users.accounts),
+        processes=_processes(configured, layout, users.accounts),
         home=layout.home,
         lock=layout.serve_lock,
-        log=layout.log,
-        say=click.echo,
+        log_path=layout.log,
+        say_aloud=click.echo,
         on_ready=lambda: click.echo(_banner(configured, layout, users.missing)),
         users_missing=users.missing,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from issuer.identity.config import ClaimNames
@@ -23,17 +23,8 @@ class Person:
     role: str = ""
 
     def claims(self, names: ClaimNames) -> dict[str, Any]:
-        return {
-            names.ehealth_id: self.ehealth_id,
-            names.given_name: self.given_name,
-            names.family_name: self.family_name,
-            names.profession_code: self.profession_code,
-            names.profession_label: self.profession_label,
-            names.acr: self.acr,
-            names.account_status: self.account_status,
-            names.primary_identifier: self.primary_identifier,
-            **({names.roles: [self.role]} if self.role else {}),
-        }
+        told = {getattr(names, name): value for name, value in asdict(self).items() if name != "role"}
+        return told | ({names.roles: [self.role]} if self.role else {})
 
 
 PEOPLE: dict[str, Person] = {

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from api.accounts import own_account
+from api.processes import open_log
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 60
@@ -271,20 +272,16 @@ def test_one_supervisor_a_home_and_the_next_waits_for_the_last_child(
     assert third.process.wait(PATIENCE) == 0
 
 
-def test_a_long_log_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from api import processes
-
-    monkeypatch.setattr(processes, "_LOG_MAX", 10)
+def test_a_log_is_kept_and_read_by_its_group_alone(tmp_path: Path) -> None:
     path = tmp_path / "web.log"
-    for text in (b"first first", b"second second", b"third"):
-        with processes.log_file(path) as descriptor:
-            os.write(descriptor, text)
-    assert [entry.read_text() for entry in sorted(tmp_path.iterdir())] == [
-        "third",
-        "second second",
-        "first first",
-    ]
+    for text in ("first\n", "second\n"):
+        with open_log(path) as log:
+            log.write(text)
+    assert path.read_text() == "first\nsecond\n"
     assert path.stat().st_mode & 0o777 == 0o640 & ~_umask()
+    (tmp_path / "link.log").symlink_to(path)
+    with pytest.raises(OSError, match="symbolic links"):
+        open_log(tmp_path / "link.log")
 
 
 def _umask() -> int:

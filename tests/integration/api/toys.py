@@ -158,11 +158,11 @@ def supervise(home: str, journal: str, *children: str) -> None:
         previous_run=60,
     )
     Supervisor(
-        [spec(entry) for entry in children],
+        processes=[spec(entry) for entry in children],
         home=base,
         lock=base / "serve.lock",
-        log=lambda name: base / f"{name}.log",
-        say=say,
+        log_path=lambda name: base / f"{name}.log",
+        say_aloud=say,
         on_ready=lambda: say("ready"),
         users_missing=users.missing if users else None,
         patience=patience,
