@@ -9,7 +9,6 @@ every request brings it along, and only processes whose reach has that folder ca
 from __future__ import annotations
 
 import hmac
-import os
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +18,7 @@ from litestar.types import ASGIApp, Receive, Send
 
 from api.problems import problem, send_problem
 from issuer.clock import RandomBytes, system_random
+from issuer.durable import write_file
 
 HEADER: Final = "mycert-pass"
 _OPEN_TO_ALL: Final = "/health/live"
@@ -31,12 +31,7 @@ def pass_beside(socket: Path) -> Path:
 
 def write_pass(path: Path, random: RandomBytes = system_random) -> None:
     """By rename, so that nobody reads half of one. Its group is the folder's: the client's own."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(random(32).hex())
-    fresh.rename(path)
+    write_file(path, random(32).hex().encode(), replace=True, mode=0o640)
 
 
 class ShowPass(httpx.Auth):

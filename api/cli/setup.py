@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import click
 
 from api.cli.output import answer, settings
 from api.cli.tokens import give_back
 from api.layout import Layout
 from issuer.clock import system_random
+from issuer.durable import write_file
 
 
 def make_places(layout: Layout) -> None:
     """Folders, and the key of the codes' hashes; keeps what is there."""
     layout.create()
     if not layout.key("code").exists():
-        write_whole(layout.key("code"), system_random(32).hex().encode(), 0o600)
-
-
-def write_whole(path: Path, content: bytes, mode: int) -> None:
-    """Whole or not at all: a crash leaves no half-written key or configuration behind."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)
+        write_file(layout.key("code"), system_random(32).hex().encode(), replace=False, mode=0o600)
 
 
 @click.command()

@@ -7,7 +7,6 @@ that no production configuration can come to trust it by accident.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from joserfc.jwk import ECKey
 from api.demo.config import DemoConfig, require_demo
 from api.demo.people import PEOPLE, Person
 from issuer.clock import Clock
+from issuer.durable import write_file
 from issuer.identity.config import SIMULATED_ISSUER, IdentityConfig
 
 ALGORITHM = "ES256"
@@ -38,15 +38,11 @@ def create_provider(home: Path) -> None:
     public.parent.mkdir(parents=True, exist_ok=True)
     if not private.exists():
         pem = ECKey.generate_key("P-256").as_pem(private=True)
-        with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(pem)
+        write_file(private, pem, replace=False, mode=0o600)
     key = _public_jwk(_load(home))
-    fresh = public.with_suffix(".new")
-    fresh.write_text(json.dumps({"keys": [key]}, indent=1))
     # Readable whatever the umask: web and issuer run as users of their own.
-    fresh.chmod(0o644)
     public.parent.chmod(0o755)
-    fresh.replace(public)
+    write_file(public, json.dumps({"keys": [key]}, indent=1).encode(), replace=True)
 
 
 def _load(home: Path) -> ECKey:

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from api.cli.ceremony import hold_ceremony
 from api.cli.db import upgrade_all
-from api.cli.setup import make_places, write_whole
+from api.cli.setup import make_places
 from api.cli.tokens import give_back
 from api.demo import idp
 from api.layout import Layout
 from api.settings import Settings, load
 from issuer.ceremony.record import record_paths
 from issuer.ceremony.script import demo_script, parse_script
+from issuer.durable import write_file
 from issuer.identity.config import SIMULATED_ISSUER
 
 _CHECKOUT = Path(__file__).parents[2]
@@ -37,7 +38,7 @@ def prepare(home: Path, say: Callable[[str], None]) -> Settings:
         say("writing the demo's configuration")
         template = resources.files(__package__).joinpath("mycert.toml").read_text(encoding="utf-8")
         config = template.replace("{issuer}", SIMULATED_ISSUER).replace("{module}", _softhsm())
-        write_whole(layout.config, config.encode(), 0o640)
+        write_file(layout.config, config.encode(), replace=False, mode=0o640)
     idp.create_provider(home)
     settings = load()
     script = demo_script()

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hsm.keys import PublicKey
 from hsm.signing import PrivateKey
 from hsm.token import Token
-from issuer.ceremony.record import Journal, StepRecord, write_file
+from issuer.ceremony.record import Journal, StepRecord
 from issuer.ceremony.script import (
     AuthorityName,
     CaStep,
@@ -26,6 +26,7 @@ from issuer.ceremony.script import (
     Step,
 )
 from issuer.clock import Clock, RandomBytes
+from issuer.durable import write_file
 from issuer.issuance.authority import Authority, complete
 from issuer.issuance.crl import build_crl, crl_entries, encode_entry, verify_crl
 from issuer.issuance.keys import key_type_of, spki_sha256
@@ -78,7 +79,7 @@ class Making:
 
     def plan(self, step: Step) -> StepRecord:
         kind = {CaStep: "CA", ResponderStep: "OCSP signer", CrlStep: "CRL"}[type(step)]
-        signed_by = self._signer(step) or step.authority
+        signed_by = self.script.signer_of(step) or step.authority
         planned = StepRecord(made=kind, output=self.script.output_of(step), signed_by=signed_by)
         if isinstance(step, CrlStep):
             return planned
@@ -97,7 +98,7 @@ class Making:
         """A CA from its certificate file and its key; CeremonyRefused, AuthorityRefused or HsmError."""
         config = self.script.authorities[name]
         certificate = self._read_certificate(config.certificate)
-        above = () if config.signed_by is None else (self.authority(config.signed_by).certificate,)
+        above = () if name == "root" else (self.authority("root").certificate,)
         public = self.tokens[config.token].public_key(config.key)
         key = self.tokens[config.token].private_key(config.key, public)
         return Authority.open(name, certificate, key, above, now=self.clock())
@@ -113,7 +114,7 @@ class Making:
             if certificate.public_key() != key.public_key():
                 raise CeremonyRefused(f"{path}: not of the key on the token")
         else:
-            profile, above = self._profile(step), self._signer(step)
+            profile, above = self._profile(step), self.script.signer_of(step)
             signer = None if above is None else self.authority(above)
             issuer = self._itself(key.public_key()) if signer is None else signer.issuer
             template = profile.prepare(
@@ -201,12 +202,6 @@ class Making:
         if isinstance(step, ResponderStep):
             return self.profiles.ocsp
         return self.profiles.root if step.authority == "root" else self.profiles.issuing
-
-    def _signer(self, step: Step) -> AuthorityName | None:
-        """Who signs it; nobody above signs a root."""
-        return (
-            self.script.authorities[step.authority].signed_by if isinstance(step, CaStep) else step.authority
-        )
 
     def _itself(self, key: PublicKey) -> Issuer:
         return Issuer.itself("root", authority_name(self.profiles.root.pki, "root"), key)

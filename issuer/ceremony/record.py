@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from cryptography import x509
 
 from issuer.ceremony.script import CeremonyRefused
+from issuer.durable import write_file
 from issuer.issuance.keys import public_key, verifies
 
 
@@ -82,29 +82,6 @@ class Journal:
 
     def remove(self) -> None:
         self._path.unlink(missing_ok=True)
-
-
-def write_file(path: Path, content: bytes, *, replace: bool) -> None:
-    """Whole or not at all, and on disk when this returns. Raises FileExistsError unless ``replace``."""
-    fresh = path.with_name(f".{path.name}.new")
-    with fresh.open("wb") as file:
-        os.fchmod(file.fileno(), 0o644)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    if replace:
-        fresh.replace(path)
-    else:
-        try:
-            # A link fails where the name is taken; a rename would overwrite.
-            os.link(fresh, path)
-        finally:
-            fresh.unlink()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def record_paths(output: Path, name: str) -> tuple[Path, Path]:

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from hsm.token import Token
 from issuer.ceremony.making import Making
-from issuer.ceremony.record import CeremonyRecord, Journal, record_paths, write_file
+from issuer.ceremony.record import CeremonyRecord, Journal, record_paths
 from issuer.ceremony.script import CeremonyRefused, parse_script
 from issuer.clock import Clock, RandomBytes
+from issuer.durable import write_file
 from issuer.issuance.config import PkiConfig
 from issuer.issuance.profiles import load_profiles
 

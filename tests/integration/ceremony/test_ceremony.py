@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from hsm.token import Token
 from issuer.ceremony import making
-from issuer.ceremony.record import Journal, verify_record, write_file
+from issuer.ceremony.record import Journal, verify_record
 from issuer.ceremony.script import CeremonyRefused, demo_script
+from issuer.durable import write_file
 from issuer.issuance.authority import Authority
 from issuer.issuance.config import PkiConfig
 from issuer.issuance.crl import verify_crl
@@ -36,7 +37,6 @@ certificate = "root.cer"
 token = "issuing"
 key = "issuing"
 certificate = "issuing.cer"
-signed_by = "root"
 """
 
 RENEWAL = (

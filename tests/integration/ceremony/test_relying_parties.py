@@ -38,7 +38,6 @@ certificate = "root.cer"
 token = "issuing"
 key = "issuing"
 certificate = "issuing.cer"
-signed_by = "root"
 [[steps]]
 make = "ca"
 authority = "root"

@@ -26,8 +26,6 @@ def test_four_eyes_unless_the_script_says_less() -> None:
         ('"root.cer"', '"/etc/root.cer"', "regex"),
         ('"root.cer"', '"root.crl"', "wrong ending"),
         ('"ocsp.cer"', '"issuing.cer"', "two steps with one output"),
-        ('\nsigned_by = "root"', "", "signed by nobody"),
-        ('certificate = "root.cer"', 'certificate = "root.cer"\nsigned_by = "issuing"', "signed by nobody"),
         ('make = "crl"\nauthority = "root"', 'make = "crl"\nauthority = "issuing"', "only the root's CRL"),
         ('make = "ocsp"\nauthority = "issuing"', 'make = "ocsp"\nauthority = "root"', "no OCSP signer"),
         ('output = "root.crl"', 'output = "root.crl"\ndays = 366', "365"),
