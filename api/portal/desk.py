@@ -8,7 +8,6 @@ from api.portal.cookies import Cookies
 from api.portal.pages import Pages
 from api.portal.provider import Provider
 from api.portal.sessions import Sessions
-from api.portal.visitors import Visitors
 from api.web.budget import CallBudget
 from issuer.identity.assertion import AssertionVerifier
 from issuer.identity.config import IdentityConfig
@@ -37,6 +36,5 @@ class Desk:
         self.random = cases.steps.random
         self.cookies = Cookies(public_url=public_url)
         self.sessions = Sessions(cases.steps.database, config, cases.clock, self.random)
-        self.visitors = Visitors(sessions=self.sessions, verifier=verifier, cookies=self.cookies)
         self.provider = Provider(config, identity, public_url=public_url, clock=cases.clock)
         self.pages = Pages(demo=demo)

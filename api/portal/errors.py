@@ -11,8 +11,7 @@ from litestar.types import Receive, Send
 from api.logs import get_logger
 from api.portal.desk import Desk
 from api.portal.guard import add_headers
-from api.portal.visit import go, recognise, show
-from api.portal.visitors import LoginNeeded, Visitor
+from api.portal.visit import LoginNeeded, Visitor, go, recognise, show
 from api.problems import problem_of, record_problem
 from policies.eligibility import GateRefused, judge
 

@@ -9,8 +9,7 @@ from litestar.response import Redirect
 
 from api.lanes import READING
 from api.portal.desk import Desk
-from api.portal.visit import Here, go
-from api.portal.visitors import safe_place
+from api.portal.visit import Here, go, safe_place
 from api.texts import Language
 from issuer.errors import NotFound
 

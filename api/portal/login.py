@@ -16,8 +16,7 @@ from api.logs import get_logger
 from api.portal.desk import Desk
 from api.portal.provider import CALLBACK, Attempt, LoginRefused, check_answers, claims_of
 from api.portal.sessions import COOKIE_BYTES, derive, parse_cookie
-from api.portal.visit import go
-from api.portal.visitors import safe_place
+from api.portal.visit import go, language_of, safe_place, visitor_of
 from issuer.identity.errors import AssertionRefused, ProviderKeysUnavailable
 
 log = get_logger()
@@ -46,7 +45,7 @@ def login(
         # The provider leads back to the public address, where this host's cookies would be missing.
         return Redirect(f"{desk.public_url}/login?to={place}", status_code=303)
     cookie = desk.random(COOKIE_BYTES)
-    language = desk.visitors.language(request)
+    language = language_of(request, desk)
     answer = Redirect(
         desk.provider.login_address(_attempt(cookie), language=language, again=again), status_code=303
     )
@@ -60,7 +59,7 @@ def callback(request: Request[Any, Any, Any], desk: NamedDependency[Desk]) -> Re
     value, _, place = (desk.cookies.read(request, "login") or "").partition(".")
     cookie = parse_cookie(value)
     if cookie is None:
-        person = desk.visitors.recognise(request).person
+        person = visitor_of(request, desk).person
         if person is not None:
             desk.budget.spend(person.identity)
             return go("/")  # Back, or a reload, after a log-in that has done its work.
