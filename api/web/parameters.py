@@ -20,7 +20,6 @@ TokenHeader = Annotated[
     HeaderParameter(
         name="Delivery-Token",
         description="base64url of 32 random bytes: one's own, or what the verification answered",
-        required=False,
     ),
 ]
 KeyHeader = Annotated[
@@ -29,7 +28,6 @@ KeyHeader = Annotated[
         name="Delivery-Key",
         description="instead of a token, base64url of an X25519 public key of the caller's own, who then gets"
         " ciphertext that only its private key opens",
-        required=False,
     ),
 ]
 IdempotencyKey = Annotated[
@@ -37,7 +35,6 @@ IdempotencyKey = Annotated[
     HeaderParameter(
         name="Idempotency-Key",
         description="Repeating a start under the same key answers with the same request.",
-        required=False,
         pattern=IDEMPOTENCY_KEY_PATTERN,
     ),
 ]
@@ -46,6 +43,5 @@ Prefer = Annotated[
     HeaderParameter(
         name="Prefer",
         description="`wait=N` (RFC 7240): answer when the store is made, or after N seconds (at most 30).",
-        required=False,
     ),
 ]

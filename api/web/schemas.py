@@ -9,6 +9,7 @@ import msgspec
 
 from api.journey.holdings import HeldStore
 from api.journey.records import JourneyRequest
+from api.texts import Section
 from policies.eligibility import GateCode
 from policies.lifecycle import RequestState, StoreStatus, allowed_actions
 from policies.reasons import DeactivationReason
@@ -71,15 +72,10 @@ class EligibilityOut(Out, frozen=True, kw_only=True):
     gates: list[GateOut]
 
 
-class SectionOut(Out, frozen=True, kw_only=True):
-    title: str
-    body: str
-
-
 class TermsOut(Out, frozen=True, kw_only=True):
     version: str
     language: str
-    sections: list[SectionOut]
+    sections: tuple[Section, ...]
 
 
 class ReasonOut(Out, frozen=True, kw_only=True):

@@ -25,7 +25,6 @@ from api.web.schemas import (
     ReasonOut,
     ReasonsOut,
     RequestOut,
-    SectionOut,
     StartIn,
     StoreOut,
     StoresOut,
@@ -60,11 +59,7 @@ def eligibility(person: Caller, language: NamedDependency[Language], cases: Case
 def terms(person: Caller, language: NamedDependency[Language], cases: Cases) -> TermsOut:
     """The terms in force, in the best language for Accept-Language."""
     found = cases.texts.terms(language)
-    return TermsOut(
-        version=found.version,
-        language=found.language,
-        sections=[SectionOut(title=section.title, body=section.body) for section in found.sections],
-    )
+    return TermsOut(version=found.version, language=found.language, sections=found.sections)
 
 
 @get("/deactivation-reasons", sync_to_thread=False, opt=may())
