@@ -127,14 +127,18 @@ class Steps:
         except WrongState:
             with self.database.read() as connection:
                 return records.find(connection, request.id, request.ehealth_id)
-        return self.synchronise(moved)
+        # Looked at so late that the deadline of its delivery has passed too.
+        late = moved.deadline is not None and self.clock() >= moved.deadline
+        return self.synchronise(moved) if late else moved
 
     def _outcome(self, request: JourneyRequest) -> tuple[RequestEvent | None, dict[str, Any]]:
         if request.state not in (RequestState.GENERATING, RequestState.READY):
             return None, {}
         with self.registry.read() as connection:
             store = stores.of_request(connection, request.id)
-            delivery = None if store is None else deliveries.of_store(connection, store.id)
+            delivery = None
+            if store is not None and store.status is StoreStatus.ACTIVE:
+                delivery = deliveries.of_store(connection, store.id)
         now = self.clock()
         late = request.deadline is not None and now >= request.deadline
         if request.state is RequestState.GENERATING:
