@@ -36,7 +36,6 @@ class JourneyRequest:
     language: str | None
     keystore_profile: str | None
     code_hmac: bytes | None
-    code_sent_at: datetime | None
     code_expires_at: datetime | None
     codes_sent: int
     attempts_left: int

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from issuer.registry.database import UtcDateTime
+from issuer.audit.events import events_table
+from issuer.registry.database import NAMES, UtcDateTime
 from policies.lifecycle import UNFINISHED, RequestState
 
-metadata = sa.MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-    }
-)
+metadata = sa.MetaData(naming_convention=NAMES)
 
 _IS_UNFINISHED = sa.text("state IN ({})".format(", ".join(f"'{state}'" for state in UNFINISHED)))
 
@@ -38,7 +32,6 @@ requests = sa.Table(
     sa.Column("keystore_profile", sa.String(16)),
     # HMAC-SHA-256 of the code under a key that is not in this database (R12).
     sa.Column("code_hmac", sa.LargeBinary),
-    sa.Column("code_sent_at", UtcDateTime),
     sa.Column("code_expires_at", UtcDateTime),
     sa.Column("codes_sent", sa.Integer, nullable=False),
     sa.Column("attempts_left", sa.Integer, nullable=False),
@@ -86,20 +79,5 @@ sessions = sa.Table(
     sa.Column("expires_at", UtcDateTime, nullable=False, index=True),
 )
 
-# The journey's half of the audit trail; the same columns as the registry's (issuer.audit).
-journey_events = sa.Table(
-    "journey_events",
-    metadata,
-    sa.Column(
-        "sequence",
-        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
-        primary_key=True,
-        autoincrement=True,
-    ),
-    sa.Column("at", UtcDateTime, nullable=False),
-    sa.Column("actor", sa.String(64), nullable=False),
-    sa.Column("action", sa.String(48), nullable=False),
-    sa.Column("object_id", sa.String(64), nullable=False, index=True),
-    sa.Column("ehealth_id", sa.String(32)),
-    sa.Column("details", sa.JSON, nullable=False),
-)
+# The journey's half of the audit trail.
+journey_events = events_table("journey_events", metadata)

@@ -145,7 +145,6 @@ class Verification:
                 language=language,
                 keystore_profile=keystore_profile,
                 code_hmac=self._steps.codes.hash_code(request.id, code),
-                code_sent_at=now,
                 code_expires_at=now + timedelta(seconds=self._steps.config.code_lifetime),
                 attempts_left=self._steps.config.code_attempts,
             )

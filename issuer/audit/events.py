@@ -8,7 +8,29 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from issuer.registry.database import UtcDateTime
+
 Detail = str | int | bool | None
+
+
+def events_table(name: str, metadata: sa.MetaData) -> sa.Table:
+    """The registry's half of the audit trail or the journey's. Append-only (trigger)."""
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column(
+            "sequence",
+            sa.BigInteger().with_variant(sa.Integer, "sqlite"),
+            primary_key=True,
+            autoincrement=True,
+        ),
+        sa.Column("at", UtcDateTime, nullable=False),
+        sa.Column("actor", sa.String(64), nullable=False),
+        sa.Column("action", sa.String(48), nullable=False),
+        sa.Column("object_id", sa.String(64), nullable=False, index=True),
+        sa.Column("ehealth_id", sa.String(32)),
+        sa.Column("details", sa.JSON, nullable=False),
+    )
 
 
 def record(

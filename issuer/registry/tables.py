@@ -8,18 +8,11 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from issuer.registry.database import UtcDateTime
+from issuer.audit.events import events_table
+from issuer.registry.database import NAMES, UtcDateTime
 from policies.lifecycle import StoreStatus
 
-metadata = sa.MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_name)s",
-    }
-)
+metadata = sa.MetaData(naming_convention=NAMES)
 
 
 def _one_per_person(status: StoreStatus) -> sa.Index:
@@ -167,22 +160,7 @@ batches = sa.Table(
 )
 
 # Append-only (trigger). ``details`` holds no secret and, of the person, the eHealthID alone.
-audit_events = sa.Table(
-    "audit_events",
-    metadata,
-    sa.Column(
-        "sequence",
-        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
-        primary_key=True,
-        autoincrement=True,
-    ),
-    sa.Column("at", UtcDateTime, nullable=False),
-    sa.Column("actor", sa.String(64), nullable=False),
-    sa.Column("action", sa.String(48), nullable=False),
-    sa.Column("object_id", sa.String(64), nullable=False, index=True),
-    sa.Column("ehealth_id", sa.String(32)),
-    sa.Column("details", sa.JSON, nullable=False),
-)
+audit_events = events_table("audit_events", metadata)
 
 outbox = sa.Table(
     "outbox",
