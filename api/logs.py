@@ -30,8 +30,6 @@ OURS = ("api", "issuer", "hsm", "policies")
 """Only these loggers follow the configured level. Libraries say more at INFO and DEBUG than may be written
 (SQLAlchemy its parameters, httpx addresses with queries, httpcore headers), so they stay at WARNING."""
 
-_LIBRARIES = ("sqlalchemy", "sqlalchemy.engine", "httpx", "httpcore", "aiosmtplib", "mail.log", "alembic")
-
 _SECRET_NAME = re.compile(
     r"(^|[_-])(passwords?|passwd|passphrase|pins?|tokens?|secrets?|codes?|authorization|cookies?|assertion|jwt"
     r"|body|params|parameters|query|headers|seed|keystore|pkcs12|p12|private[_-]?key|email|recipients?)$",
@@ -71,8 +69,6 @@ def configure(
     root.setLevel(logging.WARNING)
     for name in OURS:
         logging.getLogger(name).setLevel(threshold)
-    for name in _LIBRARIES:
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class _Lossy:
@@ -104,6 +100,8 @@ class _Lines:
 
     def render(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
         error = event.pop("exc_info", None)
+        if error is True:
+            error = sys.exc_info()[1]
         line: dict[str, Any] = {
             "timestamp": self._clock().isoformat(timespec="milliseconds"),
             "level": event.pop("level", "info"),
@@ -112,7 +110,7 @@ class _Lines:
         }
         line.update((name, _field(name, value, 0)) for name, value in event.items())
         if error:
-            line["exception"] = describe_exception(_exception(error))
+            line["exception"] = describe_exception(error)
         return json.dumps(line, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -125,7 +123,8 @@ class _Forward(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         event = {"event": record.getMessage(), "level": record.levelname.lower(), "logger": record.name}
         event |= structlog.contextvars.get_contextvars()
-        self._writer.msg(self._lines.render(None, "", event | {"exc_info": record.exc_info}))
+        error = record.exc_info[1] if record.exc_info else None
+        self._writer.msg(self._lines.render(None, "", event | {"exc_info": error}))
 
 
 def _field(name: str, value: Any, depth: int) -> Any:
@@ -152,14 +151,6 @@ def _value(value: Any, depth: int) -> Any:
     if isinstance(value, datetime | date | UUID | PurePath):
         return str(value)
     return f"<{type(value).__name__}>"
-
-
-def _exception(error: Any) -> BaseException | None:
-    if isinstance(error, BaseException):
-        return error
-    if isinstance(error, tuple):
-        return error[1] if isinstance(error[1], BaseException) else None
-    return sys.exc_info()[1]
 
 
 def describe_exception(error: BaseException | None) -> list[dict[str, Any]]:

@@ -48,6 +48,17 @@ class ShowPass(httpx.Auth):
         yield request
 
 
+def local_client(socket: Path, *, timeout: float, connections: int = 10) -> httpx.Client:
+    """To the process that serves this socket; thread-safe, and by nothing that the environment says."""
+    return httpx.Client(
+        transport=httpx.HTTPTransport(uds=str(socket), limits=httpx.Limits(max_connections=connections)),
+        base_url="http://local",
+        auth=ShowPass(socket),
+        timeout=timeout,
+        trust_env=False,
+    )
+
+
 class CheckPass:
     """The server's side, around its application. Raises OSError where the pass was not written."""
 

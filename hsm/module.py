@@ -1,4 +1,4 @@
-"""The PKCS#11 module: one in a process for each shared object, renewed as a whole."""
+"""The PKCS#11 module: one in a process for each shared object, renewed as a whole; and new tokens on it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from typing import ClassVar
 import pkcs11
 from pkcs11 import TokenFlag
 
-from hsm.cryptoki import USER_STATES, Calls, Library, SessionInfo
-from hsm.errors import TokenUnavailable
+from hsm.config import TokenConfig
+from hsm.cryptoki import CKU_SO, USER_STATES, Calls, Library, SessionInfo
+from hsm.errors import TokenExists, TokenUnavailable
 from hsm.secret import Secret
 
 # Longer than any one signature of a working token. A call that a network module never
@@ -200,3 +201,42 @@ def locked(path: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def initialise_token(config: TokenConfig, so_pin: Secret, user_pin: Secret) -> str:
+    """Initialise the first free slot as ``config.label``; the new token's serial number.
+
+    A crash in between leaves a token without user PIN, which is refused from then on.
+    Raises TokenExists where the label is taken, TokenUnavailable without a free slot.
+    """
+    module = Module.attach(config.module, config.vendor_arguments, config.environment)
+    try:
+        with module.alone(), locked(config.lock_file):
+            if not module.initialised:
+                module.renew()
+            if module.tokens(config.label):
+                raise TokenExists(f"token {config.label}: exists")
+            free = [slot for slot in module.slots() if not _initialised(slot)]
+            if not free:
+                raise TokenUnavailable(f"token {config.label}: no free slot")
+            module.initialise_token(free[0], config.label, so_pin)
+            token = free[0].get_token()
+            session = token.open(rw=True)
+            try:
+                module.log_in(session, CKU_SO, so_pin)
+                module.initialise_pin(session, user_pin)
+            finally:
+                # The last session of the token: closing it logs the security officer out.
+                session.close()
+            return token.serial.decode()
+    except pkcs11.PKCS11Error as error:
+        raise TokenUnavailable(f"token {config.label}: {type(error).__name__} {error}") from error
+    finally:
+        module.detach()
+
+
+def _initialised(slot: pkcs11.Slot) -> bool:
+    try:
+        return bool(slot.get_token().flags & TokenFlag.TOKEN_INITIALIZED)
+    except (pkcs11.TokenNotPresent, pkcs11.TokenNotRecognised):
+        return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from api.cli.officer import OfficerClient, officer_name
+from api.cli.officer import ask_issuer, officer_name
 from api.cli.output import Found, answer, settings, table
 from api.internal.officer_app import CrlMessage, CrlOrder
 from api.start.published import compare_published
@@ -22,7 +22,7 @@ def crl() -> None:
 def issue(context: click.Context, authority: str, dry_run: bool) -> None:
     """Sign a fresh CRL now, through the issuer. (The root's comes from a ceremony.)"""
     order = CrlOrder(officer=officer_name(), dry_run=dry_run)
-    issued = OfficerClient(context).post(f"/crls/{authority}", order, CrlMessage)
+    issued = ask_issuer(context, "POST", f"/crls/{authority}", CrlMessage, order)
     said = (
         f"would issue a CRL of {authority}"
         if dry_run

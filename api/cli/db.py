@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -25,11 +26,11 @@ def databases(configured: Settings) -> list[tuple[Database, Path, grants.Grants]
 def upgrade_all(configured: Settings) -> None:
     """Bring both to the newest revision, and on PostgreSQL give each role its rights again."""
     for database, scripts, rights in databases(configured):
-        migrate.upgrade(database, scripts)
-        if not database.is_sqlite:
-            with database.write() as connection:
-                grants.apply(connection, database.channel, rights)
-        database.close()
+        with closing(database):
+            migrate.upgrade(database, scripts)
+            if not database.is_sqlite:
+                with database.write() as connection:
+                    grants.apply(connection, database.channel, rights)
 
 
 @click.group()
@@ -46,9 +47,8 @@ def upgrade(context: click.Context, dry_run: bool) -> None:
     states = _states(configured)
     if not dry_run:
         upgrade_all(configured)
-    done = {name: "current" if current else "upgraded" for name, current in states.items()}
-    planned = {name: "current" if current else "would be upgraded" for name, current in states.items()}
-    told = planned if dry_run else done
+    changed = "would be upgraded" if dry_run else "upgraded"
+    told = {name: "current" if current else changed for name, current in states.items()}
     answer(context, told, "\n".join(f"{name}: {what}" for name, what in told.items()))
 
 
@@ -58,15 +58,15 @@ def check(context: click.Context) -> None:
     """Whether both databases answer and are at the newest revision. Exit status 1 where not."""
     configured = settings(context, "owner")
     states = _states(configured)
-    missing: list[str] = []
+    missing = set[str]()
     for database, _, rights in databases(configured):
-        if not database.is_sqlite:
-            with database.read() as connection:
-                missing += grants.missing_roles(connection, rights)
-        database.close()
+        with closing(database):
+            if not database.is_sqlite:
+                with database.read() as connection:
+                    missing.update(grants.missing_roles(connection, rights))
     told = {
         **{name: "current" if current else "not at the newest revision" for name, current in states.items()},
-        **({"missing_roles": sorted(set(missing))} if missing else {}),
+        **({"missing_roles": sorted(missing)} if missing else {}),
     }
     answer(context, told, "\n".join(f"{name}: {what}" for name, what in told.items()))
     if missing or not all(states.values()):
@@ -77,9 +77,7 @@ def _states(configured: Settings) -> dict[str, bool]:
     """Whether each is at the newest revision. SQLite would make a file by being asked, so it is not asked."""
     states = {}
     for database, scripts, _ in databases(configured):
-        try:
+        with closing(database):
             absent = database.is_sqlite and not Path(database.url.database or "").exists()
             states[database.channel] = not absent and migrate.is_current(database, scripts)
-        finally:
-            database.close()
     return states

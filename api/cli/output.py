@@ -9,6 +9,7 @@ import httpx
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.cli import FOUND, UNREACHABLE, WRONG_USE
 from api.demo.config import DemoDisabled
 from api.problems import RemoteProblem, problem_of
 from api.settings import Settings, SettingsRefused, load
@@ -16,8 +17,6 @@ from issuer.ceremony.script import CeremonyRefused
 from issuer.errors import CaUnavailable, IssuerError
 from issuer.secrets import HsmError, SecretFileRefused, TokenUnavailable
 from policies.errors import PolicyRefusal
-
-FOUND, WRONG_USE, UNREACHABLE = 1, 2, 3
 
 _REFUSALS = (
     SettingsRefused,

@@ -14,9 +14,8 @@ import click
 from api import logs
 from api.accounts import Account, Users, settle_users
 from api.cli.output import answer, settings
-from api.home_lock import AlreadyRunning
 from api.layout import Layout
-from api.processes import Process, ProcessFailed, Readiness, Supervisor, open_log
+from api.processes import AlreadyRunning, Process, ProcessFailed, Readiness, Supervisor, open_log
 from api.settings import Settings
 from api.sockets import TcpAddress, UnixAddress
 

@@ -7,7 +7,7 @@ import re
 import click
 import msgspec
 
-from api.cli.officer import OfficerClient, officer_name
+from api.cli.officer import ask_issuer, officer_name
 from api.cli.output import answer, listing, table
 from api.internal.officer_app import RevokeMessage, StoreRecord, StoreRecords
 from policies.lifecycle import StoreStatus
@@ -32,7 +32,9 @@ def list_stores(
     context: click.Context, ehealth_id: str | None, serial: str | None, status: str | None, limit: int
 ) -> None:
     """List stores, newest first."""
-    found = OfficerClient(context).get(
+    found = ask_issuer(
+        context,
+        "GET",
         "/stores",
         StoreRecords,
         ehealth_id=ehealth_id,
@@ -48,7 +50,7 @@ def list_stores(
 @click.pass_context
 def show(context: click.Context, store_id: str) -> None:
     """Show one store."""
-    found = OfficerClient(context).get(f"/stores/{store_id}", StoreRecord)
+    found = ask_issuer(context, "GET", f"/stores/{store_id}", StoreRecord)
     answer(context, found, listing(msgspec.to_builtins(found)))
 
 
@@ -65,7 +67,7 @@ def revoke(context: click.Context, store_ids: tuple[str, ...], reason: str, dry_
         officer=officer_name(),
         dry_run=dry_run,
     )
-    _answer_all(context, OfficerClient(context).post("/revocations", message, StoreRecords))
+    _answer_all(context, ask_issuer(context, "POST", "/revocations", StoreRecords, message))
 
 
 def _plain(serial: str) -> str:

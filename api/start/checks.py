@@ -10,7 +10,7 @@ from typing import Any, Final
 import httpx
 from sqlalchemy import text
 
-from api.socket_pass import ShowPass
+from api.socket_pass import local_client
 from issuer.errors import CaUnavailable
 from issuer.identity.errors import ProviderKeysUnavailable
 from issuer.identity.keys import KeyRing
@@ -53,16 +53,11 @@ class Behind:
 
     def __init__(self, socket: Path) -> None:
         self._name = socket.parent.name
-        self._client = httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(socket)),
-            auth=ShowPass(socket),
-            timeout=3.0,
-            trust_env=False,
-        )
+        self._client = local_client(socket, timeout=3.0)
         self.shown: dict[str, Any] = {}
 
     def __call__(self) -> None:
-        answer = self._client.get("http://local/health/ready")
+        answer = self._client.get("/health/ready")
         self.shown = {
             name: value for name, value in answer.json().items() if name not in ("status", "checks")
         }
@@ -72,6 +67,6 @@ class Behind:
     def metrics(self) -> bytes:
         """Its own; raises CaUnavailable where it is silent."""
         try:
-            return self._client.get("http://local/metrics").raise_for_status().content
+            return self._client.get("/metrics").raise_for_status().content
         except httpx.HTTPError as error:
             raise CaUnavailable(f"{self._name}: {type(error).__name__}") from None

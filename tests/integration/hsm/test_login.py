@@ -12,8 +12,7 @@ import pytest
 
 from hsm.config import TokenConfig
 from hsm.errors import PinRefused, PinWrong, TokenExists, TokenUnavailable
-from hsm.initialisation import initialise_token
-from hsm.module import Module
+from hsm.module import Module, initialise_token
 from hsm.secret import Secret
 from hsm.token import Token
 from tests.fixtures.softhsm import SO_PIN, USER_PIN, SoftHsm, make_key, sign_and_verify

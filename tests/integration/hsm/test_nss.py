@@ -9,7 +9,7 @@ import pytest
 
 from hsm.config import TokenConfig
 from hsm.errors import PinWrong, TokenExists
-from hsm.initialisation import initialise_token
+from hsm.module import initialise_token
 from hsm.secret import Secret
 from hsm.token import Token
 from tests.fixtures.softhsm import USER_PIN, make_key, sign_and_verify
