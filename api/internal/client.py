@@ -17,7 +17,7 @@ from api.internal.wire import (
     StoreMessage,
 )
 from api.problems import MEDIA_TYPE, raise_for_problem
-from api.socket_pass import ShowPass
+from api.socket_pass import local_client
 from issuer.errors import CaUnavailable
 from issuer.registry.deliveries import Part
 from policies.reasons import DeactivationReason
@@ -37,13 +37,7 @@ class IssuerClient:
     """Thread-safe; keeps its connections. ``assertion`` is the person's own bearer token."""
 
     def __init__(self, socket_path: str, *, timeout: float = 10.0) -> None:
-        self._http = httpx.Client(
-            transport=httpx.HTTPTransport(uds=socket_path, limits=httpx.Limits(max_connections=64)),
-            base_url="http://issuer",
-            auth=ShowPass(Path(socket_path)),
-            timeout=timeout,
-            trust_env=False,
-        )
+        self._http = local_client(Path(socket_path), timeout=timeout, connections=64)
 
     def close(self) -> None:
         self._http.close()

@@ -17,7 +17,7 @@ from litestar.status_codes import HTTP_200_OK
 
 from api.health import Check, health_router
 from api.problems import exception_handlers
-from api.socket_pass import ShowPass
+from api.socket_pass import local_client
 from issuer.errors import CaUnavailable
 from issuer.publisher.crl_issuer import CrlIssuer
 from issuer.publisher.responder_issuer import ResponderIssuer
@@ -60,13 +60,7 @@ class PublicationClient:
     """The publisher's side: an ``issuer.publisher.signer.IssuerDoor``. Thread-safe."""
 
     def __init__(self, socket_path: str, *, timeout: float = 60.0) -> None:
-        self._http = httpx.Client(
-            transport=httpx.HTTPTransport(uds=socket_path),
-            base_url="http://issuer",
-            auth=ShowPass(Path(socket_path)),
-            timeout=timeout,
-            trust_env=False,
-        )
+        self._http = local_client(Path(socket_path), timeout=timeout)
 
     def close(self) -> None:
         self._http.close()
