@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import ssl
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,8 +26,6 @@ class SocketRefused(Exception):
 class TcpAddress:
     host: str
     port: int
-    tls: ssl.SSLContext | None = None
-    """For mutual TLS between machines: a server context with CERT_REQUIRED."""
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"

@@ -85,10 +85,42 @@ def run(
     ``on_start`` runs once every address answers, ``on_end`` at the signal, so that nothing waits in vain
     for the end, and ``on_stop`` after the last connection ended.
     """
+    log = get_logger()
+
+    def end() -> None:
+        """Bounded twice: gently by uvicorn, and hard, for a thread that never returns blocks exit."""
+        if on_end is not None:
+            on_end()
+        if not any(server.should_exit for server in servers):
+            last_resort = threading.Timer(grace + 2, os._exit, args=(70,))
+            last_resort.daemon = True
+            last_resort.start()
+        for server in servers:
+            server.should_exit = True
+
+    async def serve() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, end)
+        started: list[_Server] = []
+        try:
+            for server, sock in zip(servers, sockets, strict=True):
+                await server.startup([sock])
+                started.append(server)
+            if on_start is not None:
+                await on_start()
+            log.info("serving", addresses=[str(entry.address) for entry in listeners])
+            await asyncio.gather(*(server.main_loop() for server in servers))
+        finally:
+            await asyncio.gather(*(server.shutdown() for server in started))
+            if on_stop is not None:
+                await on_stop()
+            log.info("stopped")
+
     _allow_files(max(entry.limits.connections for entry in listeners))
     with contextlib.ExitStack() as opened:
         sockets = [opened.enter_context(open_socket(entry.address)) for entry in listeners]
-        uvloop.run(_serve(listeners, sockets, on_start, on_end, on_stop, grace))
+        servers = [_Server(entry, grace) for entry in listeners]
+        uvloop.run(serve())
 
 
 def _allow_files(connections: int) -> None:
@@ -99,50 +131,8 @@ def _allow_files(connections: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
 
 
-async def _serve(
-    listeners: Sequence[Listener],
-    sockets: Sequence[socket.socket],
-    on_start: Hook | None,
-    on_end: Callable[[], None] | None,
-    on_stop: Hook | None,
-    grace: float,
-) -> None:
-    servers = [_Server(entry, grace) for entry in listeners]
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _ask_to_end, servers, on_end, grace)
-    log = get_logger()
-    started: list[_Server] = []
-    try:
-        for server, sock in zip(servers, sockets, strict=True):
-            await server.startup([sock])
-            started.append(server)
-        if on_start is not None:
-            await on_start()
-        log.info("serving", addresses=[str(entry.address) for entry in listeners])
-        await asyncio.gather(*(server.main_loop() for server in servers))
-    finally:
-        await asyncio.gather(*(server.shutdown() for server in started))
-        if on_stop is not None:
-            await on_stop()
-        log.info("stopped")
-
-
-def _ask_to_end(servers: Sequence[_Server], on_end: Callable[[], None] | None, grace: float) -> None:
-    """The end is bounded twice: gently by uvicorn, and hard, for a thread that never returns blocks exit."""
-    if on_end is not None:
-        on_end()
-    if not any(server.should_exit for server in servers):
-        last_resort = threading.Timer(grace + 2, os._exit, args=(70,))
-        last_resort.daemon = True
-        last_resort.start()
-    for server in servers:
-        server.should_exit = True
-
-
 class _Server(uvicorn.Server):
     def __init__(self, entry: Listener, grace: float) -> None:
-        self._tls = entry.address.tls if isinstance(entry.address, TcpAddress) else None
         self._entry = entry
         app: ASGIApp = Safety(entry.app)
         if isinstance(entry.address, UnixAddress) and entry.address.pass_file is not None:
@@ -171,11 +161,8 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         self.servers = []
         for sock in sockets or ():
-            if sock.family == socket.AF_UNIX:
-                server = await loop.create_unix_server(self._protocol, sock=sock, backlog=WAITING)
-            else:
-                server = await loop.create_server(self._protocol, sock=sock, ssl=self._tls, backlog=WAITING)
-            self.servers.append(server)
+            serve = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
+            self.servers.append(await serve(self._protocol, sock=sock, backlog=WAITING))
         self.started = True
 
     def _protocol(self) -> asyncio.Protocol:

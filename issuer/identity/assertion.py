@@ -9,16 +9,16 @@ from __future__ import annotations
 import json
 import unicodedata
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from joserfc import jws
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, RSAKey
 
 from issuer.clock import Clock
 from issuer.identity.config import IdentityConfig
 from issuer.identity.errors import AssertionRefused, AuthenticationTooOld, IdentityConfigRefused
 from issuer.identity.identity import Identity, ehealth_id
+from issuer.identity.keys import KeyRing
 from policies.eligibility import Standing
 
 MAX_TOKEN_BYTES = 16 * 1024
@@ -32,16 +32,12 @@ _LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 _FORBIDDEN_HEADERS = frozenset({"jwk", "jku", "x5u", "x5c", "crit", "b64", "zip", "enc"})
 
 
-class Keys(Protocol):
-    def find(self, kid: str | None, algorithm: str) -> ECKey | RSAKey: ...
-
-
 class AssertionVerifier:
     """Thread-safe. ``allow_simulated`` is for the demo alone: without it the demo's provider,
     or any other issuer under .invalid, is refused at start."""
 
     def __init__(
-        self, config: IdentityConfig, keys: Keys, clock: Clock, *, allow_simulated: bool = False
+        self, config: IdentityConfig, keys: KeyRing, clock: Clock, *, allow_simulated: bool = False
     ) -> None:
         if config.simulated and not allow_simulated:
             raise IdentityConfigRefused("identity.issuer is the simulated provider's; that is for the demo")

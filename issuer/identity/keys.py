@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 import structlog
@@ -81,16 +81,6 @@ def _usable(entry: Any) -> ProviderKey | None:
     return ProviderKey(kid=kid, algorithm=algorithm, key=key)
 
 
-class KeySource(Protocol):
-    def changed(self) -> bool:
-        """True where it is known at no cost that ``load`` would answer something new."""
-        ...
-
-    def load(self) -> bytes:
-        """Raises OSError or httpx.HTTPError."""
-        ...
-
-
 class KeyFile:
     """Pinned keys; a replaced or rewritten file counts from the next assertion on."""
 
@@ -103,12 +93,14 @@ class KeyFile:
         return (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns)
 
     def changed(self) -> bool:
+        """Whether ``load`` would answer something new, as far as it costs nothing to know."""
         try:
             return self._stamp() != self._loaded
         except OSError:
             return False
 
     def load(self) -> bytes:
+        """Raises OSError."""
         stamp = self._stamp()
         with self._path.open("rb") as file:
             content = file.read(MAX_JWKS_BYTES + 1)
@@ -130,6 +122,7 @@ class KeyAddress:
         return False
 
     def load(self) -> bytes:
+        """Raises OSError or httpx.HTTPError."""
         with (
             httpx.Client(verify=self._tls, timeout=3.0, trust_env=False) as client,
             client.stream("GET", self._url, headers={"Accept": "application/json"}) as response,
@@ -144,6 +137,9 @@ class KeyAddress:
                 if len(content) > MAX_JWKS_BYTES:
                     break
             return content
+
+
+KeySource = KeyFile | KeyAddress
 
 
 class KeyRing:
