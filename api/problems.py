@@ -139,15 +139,6 @@ def problem_of(error: BaseException) -> Problem:
     return problem("internal")
 
 
-def problem_response(document: Problem, headers: Mapping[str, str] | None = None) -> Response[bytes]:
-    return Response(
-        content=document.to_json(),
-        status_code=document.status,
-        media_type=MEDIA_TYPE,
-        headers={**document.headers, **(headers or {})},
-    )
-
-
 def exception_handlers() -> dict[int | type[Exception], Any]:
     """For ``Litestar(exception_handlers=...)``: every exception becomes a problem document."""
 
@@ -155,7 +146,10 @@ def exception_handlers() -> dict[int | type[Exception], Any]:
         document = problem_of(error)
         record_problem(document, error)
         own = (error.headers or {}) if isinstance(error, HTTPException) else {}
-        return problem_response(document, {k: v for k, v in own.items() if k.lower() in _KEPT_HEADERS})
+        headers = document.headers | {k: v for k, v in own.items() if k.lower() in _KEPT_HEADERS}
+        return Response(
+            document.to_json(), status_code=document.status, media_type=MEDIA_TYPE, headers=headers
+        )
 
     return {Exception: answer}
 
