@@ -75,6 +75,7 @@ Hook = Callable[[], Awaitable[None]]
 def run(
     listeners: Sequence[Listener],
     *,
+    background: Sequence[Callable[[threading.Event], None]] = (),
     on_start: Hook | None = None,
     on_end: Callable[[], None] | None = None,
     on_stop: Hook | None = None,
@@ -82,8 +83,9 @@ def run(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then finish what runs, at most ``grace`` seconds, and return.
 
-    ``on_start`` runs once every address answers, ``on_end`` at the signal, so that nothing waits in vain
-    for the end, and ``on_stop`` after the last connection ended.
+    ``on_start`` runs once every address answers; then each of ``background`` has a thread of its own, until
+    its event is set. ``on_end`` runs at the signal, so that nothing waits in vain for the end. After the last
+    connection ended the background ends, and then ``on_stop`` runs.
     """
     log = get_logger()
 
@@ -102,16 +104,24 @@ def run(
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, end)
         started: list[_Server] = []
+        stop = threading.Event()
+        threads = [threading.Thread(target=work, args=(stop,), daemon=True) for work in background]
         try:
             for server, sock in zip(servers, sockets, strict=True):
                 await server.startup([sock])
                 started.append(server)
             if on_start is not None:
                 await on_start()
+            for thread in threads:
+                thread.start()
             log.info("serving", addresses=[str(entry.address) for entry in listeners])
             await asyncio.gather(*(server.main_loop() for server in servers))
         finally:
             await asyncio.gather(*(server.shutdown() for server in started))
+            stop.set()
+            for thread in threads:
+                if thread.is_alive():
+                    await asyncio.to_thread(thread.join, grace)
             if on_stop is not None:
                 await on_stop()
             log.info("stopped")

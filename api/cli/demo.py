@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import click
 
-from api.cli.output import answer, settings, table
+from api.cli.output import answer, settings
 from api.demo.idp import DEFAULT_LIFETIME, SimulatedProvider
-from api.demo.people import PEOPLE, Person
+from api.demo.people import Person
 from api.settings import home_folder
 from issuer.clock import system_clock
 
@@ -45,11 +43,3 @@ def token(context: click.Context, /, auth_age: int, lifetime: int, **person: str
     provider = SimulatedProvider(configured.demo, configured.identity, configured.home_path, system_clock)
     minted = provider.mint(Person(**person), auth_age=auth_age, lifetime=lifetime)
     answer(context, {"token": minted}, minted)
-
-
-@demo.command()
-@click.pass_context
-def people(context: click.Context) -> None:
-    """List the sample professionals."""
-    rows = [{"name": name, **asdict(person)} for name, person in PEOPLE.items()]
-    answer(context, {"people": rows}, table(rows, ["name", "ehealth_id", "given_name", "family_name"]))

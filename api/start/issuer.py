@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
@@ -90,19 +89,14 @@ def main(settings: Settings) -> None:
         desk=OfficerDesk(database, clock),
         crl_issuer=crl_issuer,
     )
-    stop = threading.Event()
-    reaping = threading.Thread(target=reaper.run, args=(stop,), daemon=True)
 
     async def start() -> None:
         # What the previous run left behind ends before anybody is served; a failing database is tried again.
         with contextlib.suppress(SQLAlchemyError):
             await asyncio.to_thread(reaper.round)
-        reaping.start()
 
     async def end() -> None:
-        stop.set()
         await asyncio.to_thread(issuance.close)
-        await asyncio.to_thread(reaping.join, 5)
         workshop.close()
         token.close()
 
@@ -112,6 +106,7 @@ def main(settings: Settings) -> None:
             Listener(app=publication, address=layout.address("issuer-publisher")),
             Listener(app=officers, address=layout.address("issuer-officer")),
         ],
+        background=[reaper.run],
         on_start=start,
         on_stop=end,
     )

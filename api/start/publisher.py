@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-
 from api.internal.publication import PublicationClient
 from api.internal.publisher_app import build_publisher_app
 from api.layout import Layout
@@ -45,16 +42,10 @@ def main(settings: Settings) -> None:
         checks={"registry-database": in_order(database), "token": lambda: token.probe("ocsp")},
         shown={"walls": standing},
     )
-    stop = threading.Event()
-    working = threading.Thread(target=publisher.run, args=(stop,), name="publisher")
-
-    async def start() -> None:
-        working.start()
 
     async def end() -> None:
-        stop.set()
-        await asyncio.to_thread(working.join, 10)
         door.close()
         token.close()
 
-    run([Listener(app=app, address=layout.address("publisher"))], on_start=start, on_stop=end)
+    listener = Listener(app=app, address=layout.address("publisher"))
+    run([listener], background=[publisher.run], on_stop=end)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from api import logs
 from api.internal.client import IssuerClient
 from api.journey.codes import CodeBook
-from api.journey.journey import Journey
 from api.journey.steps import Steps
 from api.journey.use_cases import UseCases
 from api.layout import Layout
@@ -19,7 +17,6 @@ from api.mail.transport import Transport
 from api.portal.app import not_found_pages, portal_router
 from api.portal.desk import Desk
 from api.portal.servers import servers_router
-from api.portal.sessions import Sessions
 from api.settings import Settings
 from api.sockets import Limits, Listener, TcpAddress, run
 from api.start.beginning import begin
@@ -92,19 +89,17 @@ def main(settings: Settings) -> None:
         more=[portal_router(desk), servers_router(desk)] if desk else [],
         also_answers=dict.fromkeys((404, 405), not_found_pages(desk)) if desk else {},
     )
-    stop = threading.Event()
-    sweeper = threading.Thread(
-        target=_sweep,
-        args=(cases.journey, desk and desk.sessions, settings.journey.sweep_every, stop),
-        daemon=True,
-    )
 
-    async def start() -> None:
-        sweeper.start()
+    def sweep(stop: threading.Event) -> None:
+        while not stop.wait(settings.journey.sweep_every):
+            try:
+                cases.journey.sweep()
+                if desk:
+                    desk.sessions.purge()
+            except SQLAlchemyError as error:
+                log.warning("sweep-failed", cause=type(error).__name__)
 
     async def end() -> None:
-        stop.set()
-        await asyncio.to_thread(sweeper.join, 5)
         await front.close()
         issuer.close()
 
@@ -114,14 +109,4 @@ def main(settings: Settings) -> None:
         address=TcpAddress(host=settings.server.host, port=settings.server.port),
         limits=Limits(),
     )
-    run([listener], on_start=start, on_end=settlements.close, on_stop=end)
-
-
-def _sweep(journey: Journey, sessions: Sessions | None, every: float, stop: threading.Event) -> None:
-    while not stop.wait(every):
-        try:
-            journey.sweep()
-            if sessions is not None:
-                sessions.purge()
-        except SQLAlchemyError as error:
-            log.warning("sweep-failed", cause=type(error).__name__)
+    run([listener], background=[sweep], on_end=settlements.close, on_stop=end)
