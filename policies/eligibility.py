@@ -43,6 +43,7 @@ _REFUSALS: dict[GateCode, type[GateRefused]] = {
     GateCode.EHEALTHID_PRIMARY: EHealthIdNotPrimary,
     GateCode.HEALTH_PROFESSIONAL: NotHealthProfessional,
 }
+GATE_REFUSALS = frozenset(refusal.code for refusal in _REFUSALS.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

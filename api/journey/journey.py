@@ -77,21 +77,17 @@ class Journey:
         terms = self._steps.texts.terms(language)
         next_request_state(request.state, RequestEvent.ACCEPT_TERMS)
         check_accepted(version, terms.version)
-        now = self._steps.clock()
-        with self._steps.database.write() as connection:
-            return records.move(
-                connection,
-                request,
-                RequestEvent.ACCEPT_TERMS,
-                now,
-                details={"version": version, "sha256": terms.sha256, "language": terms.language},
-                terms_version=version,
-                terms_sha256=terms.sha256,
-                terms_language=terms.language,
-                terms_accepted_at=now,
-                **NO_CODE,
-                **shown(person.identity),
-            )
+        return self._steps.move(
+            request,
+            RequestEvent.ACCEPT_TERMS,
+            details={"version": version, "sha256": terms.sha256, "language": terms.language},
+            terms_version=version,
+            terms_sha256=terms.sha256,
+            terms_language=terms.language,
+            terms_accepted_at=self._steps.clock(),
+            **NO_CODE,
+            **shown(person.identity),
+        )
 
     def fetch(
         self,
@@ -135,8 +131,7 @@ class Journey:
         next_request_state(request.state, RequestEvent.CANCEL)
         self._steps.abandon(person, request)
         try:
-            with self._steps.database.write() as connection:
-                records.move(connection, request, RequestEvent.CANCEL, self._steps.clock())
+            self._steps.move(request, RequestEvent.CANCEL)
         except WrongState:
             # A second cancel, or a look that found the store revoked just now, was first: it has ended.
             if self._steps.look(person, request_id).unfinished:
@@ -157,8 +152,8 @@ class Journey:
         with self._steps.database.read() as connection:
             forgotten = records.forgotten(connection, before)
         for request in forgotten:
-            with contextlib.suppress(WrongState), self._steps.database.write() as connection:
-                records.move(connection, request, RequestEvent.DEADLINE, now, actor="service")
+            with contextlib.suppress(WrongState):
+                self._steps.move(request, RequestEvent.DEADLINE, actor="service")
         with self._steps.database.write() as connection:
             return records.purge(connection, before, now)
 

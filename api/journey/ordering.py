@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import structlog
-
 from api.internal.client import IssuerSilent, IssuerUnreachable
 from api.internal.wire import OrderMessage
 from api.journey import records
@@ -13,18 +11,13 @@ from api.journey.records import JourneyRequest
 from api.journey.steps import Person, Steps
 from api.journey.tables import requests
 from api.problems import RemoteProblem
-from issuer.errors import CaUnavailable
 from issuer.faults import FaultPoint, fault_point
-from policies.eligibility import GateRefused
+from policies.eligibility import GATE_REFUSALS
 from policies.errors import WrongState
 from policies.lifecycle import RequestEvent, RequestState
 
-log = structlog.get_logger(__name__)
-
 _NOTHING_BEGUN = {"ca-unavailable", "too-many-requests", "unauthenticated", "authentication-too-old"}
 """The issuer's refusals after which the same code may be tried again while it lives."""
-
-_GATES = {refusal.code for refusal in GateRefused.__subclasses__()}
 
 
 def order_store(
@@ -61,7 +54,8 @@ def order_store(
         ordered = steps.issuer.order(person.assertion, message)
     except IssuerSilent:
         if not answerable:
-            _forsake(steps, person, request)
+            # Where the issuer stays silent the request stays, to be cancelled.
+            steps.end(person, request, RequestEvent.FAIL, actor="service")
         raise
     except (IssuerUnreachable, RemoteProblem) as refusal:
         if not repeated:
@@ -79,16 +73,6 @@ def order_store(
     return latest
 
 
-def _forsake(steps: Steps, person: Person, request: JourneyRequest) -> None:
-    """End what cannot be delivered. Where the issuer stays silent the request stays, to be cancelled."""
-    try:
-        steps.abandon(person, request)
-        with steps.database.write() as connection:
-            records.move(connection, request, RequestEvent.FAIL, steps.clock(), actor="service")
-    except (WrongState, CaUnavailable, RemoteProblem) as error:
-        log.info("not-forsaken", request=request.id, cause=type(error).__name__)
-
-
 def _withdraw(
     steps: Steps, person: Person, request: JourneyRequest, refusal: IssuerUnreachable | RemoteProblem
 ) -> None:
@@ -99,24 +83,12 @@ def _withdraw(
         values = {"attempts_left": requests.c.attempts_left + 1, "deadline": None, "recipient": None}
         if isinstance(refusal, IssuerUnreachable):
             values["generating_at"] = None  # Else its end still asks the issuer, to be on the safe side.
-    elif refusal.code in _GATES:
+    elif refusal.code in GATE_REFUSALS:
         event = RequestEvent.REJECT
     elif refusal.code != "internal":
         event = RequestEvent.FAIL
     else:
         return
-    try:
-        if event is RequestEvent.FAIL:
-            steps.abandon(person, request)
-        with steps.database.write() as connection:
-            records.move(
-                connection,
-                request,
-                event,
-                steps.clock(),
-                requests.c.generating_at == request.generating_at,
-                actor="service",
-                **values,
-            )
-    except (WrongState, CaUnavailable, RemoteProblem) as error:
-        log.info("not-withdrawn", request=request.id, cause=type(error).__name__)
+    same_order = requests.c.generating_at == request.generating_at
+    begun = event is RequestEvent.FAIL
+    steps.end(person, request, event, same_order, begun=begun, actor="service", **values)

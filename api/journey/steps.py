@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import sqlalchemy as sa
 import structlog
 
 from api.internal.client import IssuerClient
@@ -88,17 +89,36 @@ class Steps:
         if request is None:
             return
         request = self.synchronise(request)
-        if not request.unfinished:
-            return
+        if request.unfinished:
+            # Where it stays as it is, whoever has lost the gate cannot go on with it: the next step ends it.
+            self.end(person, request, RequestEvent.REJECT, details={"gate": lost.code})
+
+    def move(
+        self, request: JourneyRequest, event: RequestEvent, *conditions: sa.ColumnElement[bool], **more: Any
+    ) -> JourneyRequest:
+        """One transition (``records.move``) in a transaction of its own. Raises WrongState."""
+        with self.database.write() as connection:
+            return records.move(connection, request, event, self.clock(), *conditions, **more)
+
+    def end(
+        self,
+        person: Person,
+        request: JourneyRequest,
+        event: RequestEvent,
+        *conditions: sa.ColumnElement[bool],
+        begun: bool = True,
+        **more: Any,
+    ) -> None:
+        """What it has begun is revoked, then it moves. Where one of them fails, it stays as it is.
+
+        ``begun`` is false where the issuer is known to have begun nothing.
+        """
         try:
-            self.abandon(person, request)
-            with self.database.write() as connection:
-                records.move(
-                    connection, request, RequestEvent.REJECT, self.clock(), details={"gate": lost.code}
-                )
+            if begun:
+                self.abandon(person, request)
+            self.move(request, event, *conditions, **more)
         except (CaUnavailable, RemoteProblem, WrongState) as error:
-            # It stays as it is, and whoever has lost the gate cannot go on with it: the next step ends it.
-            log.warning("not-rejected", request=request.id, cause=type(error).__name__)
+            log.warning("not-ended", request=request.id, by=event, cause=type(error).__name__)
 
     def abandon(self, person: Person, request: JourneyRequest) -> None:
         """Have the issuer revoke what an unfinished request had begun, before the request itself ends.
@@ -121,9 +141,8 @@ class Steps:
         if event is None:
             return request
         try:
-            with self.database.write() as connection:
-                actor = "holder" if event is RequestEvent.COMPLETE else "service"
-                moved = records.move(connection, request, event, self.clock(), actor=actor, **values)
+            actor = "holder" if event is RequestEvent.COMPLETE else "service"
+            moved = self.move(request, event, actor=actor, **values)
         except WrongState:
             with self.database.read() as connection:
                 return records.find(connection, request.id, request.ehealth_id)

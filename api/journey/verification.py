@@ -132,22 +132,18 @@ class Verification:
             with self._steps.database.write() as connection:
                 records.release_send(connection, request, send_id, number)
             raise
-        now = self._steps.clock()
-        with self._steps.database.write() as connection:
-            return records.move(
-                connection,
-                request,
-                RequestEvent.SEND_CODE,
-                now,
-                requests.c.codes_sent == number,  # Else a later code is on its way.
-                details={"sends": number},
-                email=address.text,
-                language=language,
-                keystore_profile=keystore_profile,
-                code_hmac=self._steps.codes.hash_code(request.id, code),
-                code_expires_at=now + timedelta(seconds=self._steps.config.code_lifetime),
-                attempts_left=self._steps.config.code_attempts,
-            )
+        return self._steps.move(
+            request,
+            RequestEvent.SEND_CODE,
+            requests.c.codes_sent == number,  # Else a later code is on its way.
+            details={"sends": number},
+            email=address.text,
+            language=language,
+            keystore_profile=keystore_profile,
+            code_hmac=self._steps.codes.hash_code(request.id, code),
+            code_expires_at=self._steps.clock() + timedelta(seconds=self._steps.config.code_lifetime),
+            attempts_left=self._steps.config.code_attempts,
+        )
 
     def _reserve_send(
         self, request: JourneyRequest, send_id: str, address: EmailAddress, *, pause: bool
@@ -213,10 +209,7 @@ class Verification:
         current = shown(person.identity)
         if all(getattr(request, name) == value for name, value in current.items()):
             return
-        with self._steps.database.write() as connection:
-            records.move(
-                connection, request, RequestEvent.DATA_CHANGED, self._steps.clock(), **NO_CODE, **current
-            )
+        self._steps.move(request, RequestEvent.DATA_CHANGED, **NO_CODE, **current)
         raise WrongState("the provider's data changed after they were shown")
 
 

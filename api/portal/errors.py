@@ -13,7 +13,7 @@ from api.portal.desk import Desk
 from api.portal.guard import add_headers
 from api.portal.visit import LoginNeeded, Visitor, go, recognise, show
 from api.problems import problem_of, record_problem
-from policies.eligibility import GateRefused, judge
+from policies.eligibility import GATE_REFUSALS, judge
 
 log = get_logger()
 
@@ -26,7 +26,6 @@ _AT_ITS_REQUEST = {
 """A form that is refused so leads to its request's page, which shows where it stands and what to do."""
 
 _OWN = {"login-unavailable": 503, "login-refused": 400, "form-refused": 403}
-_GATES = {refusal.code for refusal in GateRefused.__subclasses__()}
 
 
 class Refusal(Response[None]):
@@ -69,7 +68,7 @@ def refusal_page(
         return show(desk, visitor, "login_needed.html", expired=error.expired, status=401)
     if code == "authentication-too-old":
         return show(desk, visitor, "step_up.html", status=401)
-    if code in _GATES and visitor.person is not None:
+    if code in GATE_REFUSALS and visitor.person is not None:
         gates = desk.cases.texts.gates(visitor.language, judge(visitor.person.identity.standing))
         return show(desk, visitor, "gate.html", gates=gates, status=403)
     if parts[0] == "requests" and parts[2:3] and code in _AT_ITS_REQUEST:
