@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from issuer.issuance.errors import AuthorityRefused
-from issuer.issuance.keys import PrivateKey, public_key, sign, sign_verified, spki, verifies
+from issuer.issuance.keys import PrivateKey, public_key, sign_verified, spki
 from issuer.issuance.keystore.keypairs import PublicKey
 from issuer.issuance.templates import Issuer, Template
 
@@ -91,20 +91,24 @@ class Authority:
 
 def complete(template: Template, issuer: Issuer, key: PrivateKey) -> bytes:
     """``Authority.sign`` without a certificate of one's own: how a root signs its first."""
+    if key.public_key() != issuer.public_key:
+        raise AuthorityRefused(f"{issuer.name}: the key is not the issuer's")
     tbs = template.redeem(issuer)
+    signature = sign_verified(key, tbs)
+    if signature is None:
+        raise AuthorityRefused(f"{issuer.name}: the certificate's signature does not verify")
     parsed = asn1_x509.TbsCertificate.load(tbs, strict=True)
     der: bytes = asn1_x509.Certificate(
         {
             "tbs_certificate": parsed,
             "signature_algorithm": parsed["signature"],
-            "signature_value": sign(key, tbs),
+            "signature_value": signature,
         }
     ).dump()
     again = x509.load_der_x509_certificate(der)
-    if again.tbs_certificate_bytes != tbs or again.serial_number != template.serial:
+    found = (again.tbs_certificate_bytes, again.signature, again.serial_number)
+    if found != (tbs, signature, template.serial):
         raise AuthorityRefused(f"{issuer.name}: the certificate is not its template")
-    if not verifies(issuer.public_key, again.signature, again.tbs_certificate_bytes):
-        raise AuthorityRefused(f"{issuer.name}: the certificate's signature does not verify")
     return der
 
 
