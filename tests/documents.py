@@ -13,6 +13,7 @@ from unittest.mock import Mock
 import click
 
 from api.cli import cli
+from api.health import health_router
 from api.web.app import build_web_app
 from api.web.openapi import document
 
@@ -32,9 +33,8 @@ reachable. PINs come from a file or a prompt, never from arguments.
 
 def openapi() -> str:
     nothing = Mock()
-    app = build_web_app(
-        verifier=nothing, cases=nothing, settlements=nothing, budget=nothing, checks={}, shown={}
-    )
+    health = health_router({})
+    app = build_web_app(verifier=nothing, cases=nothing, settlements=nothing, budget=nothing, health=health)
     return json.dumps(document(app), indent=1, ensure_ascii=False) + "\n"
 
 

@@ -8,7 +8,7 @@ from litestar import Request, Response, Router
 from litestar.di import Provide
 from litestar.types import ExceptionHandler
 
-from api.portal import guides, home, login, requests, stores, support
+from api.portal import guides, home, login, requests, servers, stores, support
 from api.portal.desk import Desk
 from api.portal.errors import Refusal
 from api.portal.guard import add_headers, check_form
@@ -16,7 +16,7 @@ from api.portal.visit import Visit, begin_visit
 from api.problems import exception_handlers
 
 
-def not_found_pages(desk: Desk) -> ExceptionHandler[Any]:
+def not_found_pages(desk: Desk) -> dict[int | type[Exception], ExceptionHandler[Any]]:
     """For paths that nobody serves: a page for people, the problem document for programs."""
     otherwise = exception_handlers()[Exception]
 
@@ -26,10 +26,13 @@ def not_found_pages(desk: Desk) -> ExceptionHandler[Any]:
             return otherwise(request, error)  # type: ignore[no-any-return]
         return Refusal(desk, request, error)
 
-    return answer
+    return {404: answer, 405: answer}
 
 
-def portal_router(desk: Desk) -> Router:
+def portal_routers(desk: Desk) -> list[Router]:
+    """The pages, and what other servers ask: refused by problem documents, for no person reads them."""
+    provided = Provide(lambda: desk, sync_to_thread=False)
+
     async def before(request: Request[Any, Any, Any]) -> None:
         if request.method == "POST":
             await check_form(request, desk.cookies, desk.public_url)
@@ -44,15 +47,16 @@ def portal_router(desk: Desk) -> Router:
         return await begin_visit(request, desk)
 
     parts = (home, login, requests, stores, support, guides)
-    return Router(
+    pages = Router(
         "/",
         route_handlers=[handler for part in parts for handler in part.HANDLERS],
-        dependencies={
-            "desk": Provide(lambda: desk, sync_to_thread=False),
-            "visit": Provide(visit),
-        },
+        dependencies={"desk": provided, "visit": Provide(visit)},
         before_request=before,
         after_request=finish,
         exception_handlers={Exception: refuse},
         include_in_schema=False,
     )
+    asked = Router(
+        "/", route_handlers=servers.HANDLERS, dependencies={"desk": provided}, include_in_schema=False
+    )
+    return [pages, asked]

@@ -1,24 +1,63 @@
-"""Templates to pages, in the reader's language. Everything is escaped where it is put in."""
+"""Templates to pages, in the reader's language. Everything is escaped where it is put in.
+
+French is what the templates are written in: the manual's own words. The gettext catalogues (.po) are read at
+start, so that there is no compiled copy to grow stale.
+"""
 
 from __future__ import annotations
 
+import gettext
 import hashlib
+import io
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from importlib import resources
 from typing import Any
 
 from babel.dates import format_date, format_datetime, format_time, get_timezone
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import MediaType, Response
 from markupsafe import Markup, escape
 
-from api.portal.translations import load_translations
 from api.texts import Language, in_pairs
 
 LUXEMBOURG = get_timezone("Europe/Luxembourg")
 LANGUAGE_NAMES = {Language.FRENCH: "Français", Language.GERMAN: "Deutsch", Language.ENGLISH: "English"}
 STATIC_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+DOMAIN = "mycert"
+
+
+class _French(gettext.GNUTranslations):
+    """French sets a space before : ; ? ! and inside « », where no line may break."""
+
+    _SPACE = re.compile(r" (?=[:;?!»])|(?<=«) ")
+
+    def gettext(self, message: str) -> str:
+        return self._SPACE.sub("\N{NO-BREAK SPACE}", super().gettext(message))
+
+    def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
+        return self._SPACE.sub("\N{NO-BREAK SPACE}", super().ngettext(msgid1, msgid2, n))
+
+
+def read_catalogue(language: Language) -> Catalog:
+    file = resources.files(__package__) / "locale" / language / "LC_MESSAGES" / f"{DOMAIN}.po"
+    return read_po(io.BytesIO(file.read_bytes()), locale=language, domain=DOMAIN)
+
+
+def load_translations() -> dict[Language, gettext.GNUTranslations]:
+    """One for each language there is; an untranslated text shows in French."""
+    found = {}
+    for language in Language:
+        compiled = io.BytesIO()
+        write_mo(compiled, read_catalogue(language))
+        compiled.seek(0)
+        kind = _French if language is Language.FRENCH else gettext.GNUTranslations
+        found[language] = kind(compiled)
+    return found
 
 
 class StaticFiles:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from litestar import Request, Response, Router, get, post
-from litestar.di import NamedDependency, Provide
+from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
 
 from api.bearer import bearer_token
 from api.lanes import PROVING
@@ -77,11 +77,4 @@ def _end(desk: Desk, token: str) -> int:
     return desk.sessions.close_of_provider(desk.verifier.ended_session(token))
 
 
-def servers_router(desk: Desk) -> Router:
-    """Refusals are problem documents here, for no person reads them."""
-    return Router(
-        "/",
-        route_handlers=[tile, ended],
-        dependencies={"desk": Provide(lambda: desk, sync_to_thread=False)},
-        include_in_schema=False,
-    )
+HANDLERS = [tile, ended]

@@ -8,15 +8,14 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from api import logs
+from api.health import health_router
 from api.internal.client import IssuerClient
 from api.journey.codes import CodeBook
 from api.journey.steps import Steps
 from api.journey.use_cases import UseCases
 from api.layout import Layout
 from api.mail.transport import Transport
-from api.portal.app import not_found_pages, portal_router
 from api.portal.desk import Desk
-from api.portal.servers import servers_router
 from api.settings import Settings
 from api.sockets import Limits, Listener, TcpAddress, run
 from api.start.beginning import begin
@@ -63,31 +62,34 @@ def main(settings: Settings) -> None:
     )
     settlements = Settlements(registry)
     budget = CallBudget(settings.limits.calls_per_minute, clock)
-    desk = settings.portal and Desk(
-        settings.portal,
-        settings.identity,
-        public_url=settings.server.address,
-        demo=settings.demo.enabled,
-        cases=cases,
-        verifier=verifier,
-        budget=budget,
-    )
+    desk = None
+    if settings.portal:
+        desk = Desk(
+            settings.portal,
+            settings.identity,
+            public_url=settings.server.address,
+            demo=settings.demo.enabled,
+            cases=cases,
+            verifier=verifier,
+            budget=budget,
+        )
     issuer_behind = Behind(issuer_socket)
     app = build_web_app(
         verifier=verifier,
         cases=cases,
         settlements=settlements,
         budget=budget,
-        checks={
-            "journey-database": in_order(database),
-            "registry-database": in_order(registry),
-            "issuer": issuer_behind,
-            "identity-provider": provides_keys(keys),
-        },
-        shown=lambda: {"walls": standing, "issuer": issuer_behind.shown},
-        metrics_behind={"issuer": issuer_behind.metrics},
-        more=[portal_router(desk), servers_router(desk)] if desk else [],
-        also_answers=dict.fromkeys((404, 405), not_found_pages(desk)) if desk else {},
+        health=health_router(
+            checks={
+                "journey-database": in_order(database),
+                "registry-database": in_order(registry),
+                "issuer": issuer_behind,
+                "identity-provider": provides_keys(keys),
+            },
+            shown=lambda: {"walls": standing, "issuer": issuer_behind.shown},
+            metrics_behind={"issuer": issuer_behind.metrics},
+        ),
+        desk=desk,
     )
 
     def sweep(stop: threading.Event) -> None:

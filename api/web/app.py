@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any
-
-from litestar import Litestar, Request
+from litestar import Litestar, Request, Router
 from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
-from litestar.types import ControllerRouterHandler, ExceptionHandler
 
-from api.health import Check, health_router
 from api.journey.steps import Person
 from api.journey.use_cases import UseCases
+from api.portal.app import not_found_pages, portal_routers
+from api.portal.desk import Desk
 from api.problems import exception_handlers
 from api.texts import Language, choose_language
 from api.web import v1
@@ -32,14 +28,10 @@ def build_web_app(
     cases: UseCases,
     settlements: Settlements,
     budget: CallBudget,
-    checks: Mapping[str, Check],
-    shown: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
-    metrics_behind: Mapping[str, Callable[[], bytes]] = MappingProxyType({}),
-    more: Sequence[ControllerRouterHandler] = (),
-    also_answers: Mapping[int | type[Exception], ExceptionHandler[Any]] = MappingProxyType({}),
+    health: Router,
+    desk: Desk | None = None,
 ) -> Litestar:
-    """``more`` are further route handlers (portal pages), ``also_answers`` exception handlers by status;
-    ``shown`` goes into ``/health/ready``, ``metrics_behind`` is at ``/metrics/<name>``."""
+    """Without a ``desk`` there are no pages."""
 
     def person(request: Request[Person, object, State]) -> Person:
         return request.user  # Set by the first guard.
@@ -54,8 +46,8 @@ def build_web_app(
     return Litestar(
         route_handlers=[
             v1.router(guards(verifier, budget)),
-            health_router(checks, shown, metrics_behind),
-            *more,
+            health,
+            *(portal_routers(desk) if desk else ()),
         ],
         dependencies={
             "person": Provide(person, sync_to_thread=False),
@@ -64,7 +56,7 @@ def build_web_app(
             "cases": Provide(lambda: cases, sync_to_thread=False),
             "settlements": Provide(lambda: settlements, sync_to_thread=False),
         },
-        exception_handlers={**exception_handlers(), **also_answers},
+        exception_handlers=exception_handlers() | (not_found_pages(desk) if desk else {}),
         request_max_body_size=MAX_BODY,
         openapi_config=openapi_config(),
         logging_config=None,

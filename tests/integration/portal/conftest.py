@@ -13,10 +13,9 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from api.journey.steps import Person
-from api.portal.app import not_found_pages, portal_router
+from api.portal.app import not_found_pages, portal_routers
 from api.portal.config import PortalConfig
 from api.portal.desk import Desk
-from api.portal.servers import servers_router
 from api.problems import exception_handlers
 from api.web.budget import CallBudget
 from issuer.identity.config import IdentityConfig
@@ -107,8 +106,8 @@ def make_portal(
         budget=CallBudget(10_000, world.clock),
     )
     app = Litestar(
-        route_handlers=[portal_router(desk), servers_router(desk)],
-        exception_handlers={**exception_handlers(), 404: not_found_pages(desk)},
+        route_handlers=portal_routers(desk),
+        exception_handlers=exception_handlers() | not_found_pages(desk),
         openapi_config=None,
         logging_config=None,
     )

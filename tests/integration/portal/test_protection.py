@@ -52,7 +52,7 @@ def test_an_asterisk_is_no_page(portal: Portal) -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    page = not_found_pages(portal.desk)(request, NotFoundException()).to_asgi_response(None, request)
+    page = not_found_pages(portal.desk)[404](request, NotFoundException()).to_asgi_response(None, request)
     asyncio.run(page(request.scope, request.receive, send))
     assert sent[0]["status"] == 404
     assert "Cette page n'existe pas" in sent[1]["body"].decode()

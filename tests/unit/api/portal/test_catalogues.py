@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from api.portal.pages import LANGUAGE_NAMES
-from api.portal.translations import load_translations, read_catalogue
+from api.portal.pages import LANGUAGE_NAMES, load_translations, read_catalogue
 from api.texts import Language
 
 ROOT = Path(__file__).parents[4]
