@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from api.mounts import NotReachable, closed_folders, open_the_way
+from api.mounts import UsersMissing, closed_folders, open_the_way
 
 GROUP: Final = "mycert"
 REGISTRY_GROUP: Final = "mycert-registry"
@@ -40,24 +40,20 @@ class Account:
     groups: tuple[int, ...]
 
 
-class AccountsMissing(Exception):
-    """Processes cannot run as users of their own; the message says why, and is shown to the operator."""
-
-
 def find_accounts() -> dict[str, Account]:
-    """Every process's account; raises :class:`AccountsMissing` unless root, with all users present."""
+    """Every process's account; raises :class:`UsersMissing` unless root, with all users present."""
     if os.geteuid() != 0:
-        raise AccountsMissing("not started as root")
+        raise UsersMissing("not started as root")
     accounts = {}
     for process, name in USERS.items():
         try:
             user = pwd.getpwnam(name)
             wanted = {grp.getgrnam(group).gr_gid for group in _groups(name)}
         except KeyError:
-            raise AccountsMissing(f"the system user {name} or its groups do not exist") from None
+            raise UsersMissing(f"the system user {name} or its groups do not exist") from None
         groups = set(os.getgrouplist(name, user.pw_gid))
         if user.pw_uid == 0 or not wanted <= groups:
-            raise AccountsMissing(f"the system user {name} is not in its groups")
+            raise UsersMissing(f"the system user {name} is not in its groups")
         accounts[process] = Account(name=name, uid=user.pw_uid, gid=user.pw_gid, groups=tuple(sorted(groups)))
     return accounts
 
@@ -94,7 +90,7 @@ def settle_users(home: Path, *, needs: Sequence[Path] = ()) -> Users:
         code = [Path(entry) for entry in (*sys.path, sys.prefix, sys.base_prefix, sys.executable) if entry]
         closed = closed_folders([path for path in (home, *code, *needs) if path.exists()])
         if home.resolve() in closed:
-            raise NotReachable(f"{home} may not be passed by others")
+            raise UsersMissing(f"{home} may not be passed by others")
 
         def check() -> None:
             _start_as(accounts["web"], home)
@@ -103,7 +99,7 @@ def settle_users(home: Path, *, needs: Sequence[Path] = ()) -> Users:
             open_the_way(closed, check)
         else:
             check()
-    except (AccountsMissing, NotReachable, OSError) as error:
+    except (UsersMissing, OSError) as error:
         return Users(accounts={}, missing=str(error))
     return Users(accounts=accounts)
 
@@ -124,4 +120,4 @@ def _start_as(account: Account, home: Path) -> None:
     )
     if done.returncode != 0:
         cause = done.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise NotReachable(f"{account.name} cannot start the code: {cause[0][:200]}")
+        raise UsersMissing(f"{account.name} cannot start the code: {cause[0][:200]}")

@@ -20,8 +20,8 @@ _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x2, 0x4, 0x1000, 0x4000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class NotReachable(Exception):
-    """The kernel or the layout of folders does not permit it; the message says which."""
+class UsersMissing(Exception):
+    """Processes cannot run as users of their own; the message says why, and is shown to the operator."""
 
 
 def closed_folders(targets: Sequence[Path]) -> dict[Path, set[str]]:
@@ -60,10 +60,10 @@ def open_the_way(closed: dict[Path, set[str]], check: Callable[[], None]) -> Non
     """Enter a mount namespace of our own and make the closed folders passable there.
 
     Must run before the process has other threads: a namespace belongs to a thread, and only a process of one
-    can go back. Raises :class:`NotReachable`, also where ``check`` does, from the namespace it came from.
+    can go back. Raises :class:`UsersMissing`, also where ``check`` does, from the namespace it came from.
     """
     if Path("/") in closed:
-        raise NotReachable("the root folder may not be passed by others")
+        raise UsersMissing("the root folder may not be passed by others")
     before = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     cwd = os.open(".", os.O_PATH | os.O_CLOEXEC)
     try:
@@ -73,13 +73,13 @@ def open_the_way(closed: dict[Path, set[str]], check: Callable[[], None]) -> Non
             for folder in sorted(closed):  # Outer ones first: the inner are put back with them.
                 _cover(folder, sorted(closed[folder]))
             check()
-        except (OSError, NotReachable):
+        except (OSError, UsersMissing):
             _call("setns", before, _CLONE_NEWNS)
             raise
         finally:
             os.fchdir(cwd)
     except OSError as error:
-        raise NotReachable(f"mounts are not permitted here: {error.strerror}") from error
+        raise UsersMissing(f"mounts are not permitted here: {error.strerror}") from error
     finally:
         os.close(before)
         os.close(cwd)

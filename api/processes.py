@@ -28,12 +28,8 @@ _UMASK: Final = 0o027
 _log = get_logger()
 
 
-class AlreadyRunning(Exception):
-    """Another supervisor serves this home."""
-
-
-class ProcessFailed(Exception):
-    """A process did not come up at the start; everything has been stopped again."""
+class ServeRefused(Exception):
+    """Another supervisor serves this home, or a process did not come up; what ran has been stopped again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +106,7 @@ class Supervisor:
     patience: Patience = Patience()
 
     def run(self) -> None:
-        """Raises ``AlreadyRunning`` or :class:`ProcessFailed`, both with nothing left behind."""
+        """Raises ServeRefused, with nothing left behind."""
         with hold_home(self.lock, wait=self.patience.previous_run) as self._lock_fd:
             asyncio.run(self._supervise())
 
@@ -190,7 +186,7 @@ class Supervisor:
         _log.info("started", child=spec.name, pid=child.pid, restarts=child.restarts)
 
     async def _come_up(self, child: _Child) -> None:
-        """Raises :class:`ProcessFailed` unless it serves in time; returns early when asked to stop."""
+        """Raises ServeRefused unless it serves in time; returns early when asked to stop."""
         spec = child.spec
         ready = asyncio.create_task(_until_ready(spec.ready))
         stop = asyncio.create_task(self._stop.wait())
@@ -204,9 +200,9 @@ class Supervisor:
                 return
             where = f"see {self.log_path(spec.name)}"
             if not child.alive:
-                raise ProcessFailed(f"{spec.name} ended at its start ({_how(child.ended.result())}); {where}")
+                raise ServeRefused(f"{spec.name} ended at its start ({_how(child.ended.result())}); {where}")
             if not ready.done():
-                raise ProcessFailed(f"{spec.name} did not answer within {self.patience.start:g} s; {where}")
+                raise ServeRefused(f"{spec.name} did not answer within {self.patience.start:g} s; {where}")
         finally:
             ready.cancel()
             stop.cancel()
@@ -227,7 +223,7 @@ class Supervisor:
             try:
                 self._spawn(child)
                 await self._come_up(child)
-            except ProcessFailed as error:
+            except ServeRefused as error:
                 _log.warning("restart failed", child=name, cause=error)
                 child.signal(signal.SIGKILL)
             except OSError as error:  # No process, no memory: the next round tries again.
@@ -322,7 +318,7 @@ def hold_home(path: Path, *, wait: float) -> Iterator[int]:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             owner = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
-            raise AlreadyRunning(f"{path.parent.parent} is already served by process {owner}") from None
+            raise ServeRefused(f"{path.parent.parent} is already served by process {owner}") from None
         deadline = time.monotonic() + wait
         while True:
             try:
@@ -330,7 +326,7 @@ def hold_home(path: Path, *, wait: float) -> Iterator[int]:
                 break
             except OSError:
                 if time.monotonic() > deadline:
-                    raise AlreadyRunning(
+                    raise ServeRefused(
                         f"processes of an earlier run still hold {path.parent.parent}"
                     ) from None
                 time.sleep(0.1)

@@ -29,7 +29,6 @@ from issuer.publisher.config import PublisherConfig
 from issuer.secrets import TokenConfig
 
 PREFIX = "MYCERT_"
-_OWN = {"MYCERT_HOME", "MYCERT_CONFIG", "MYCERT_PORT", "MYCERT_STATUS_PORT"}
 
 
 class SettingsRefused(Exception):
@@ -136,12 +135,11 @@ def load(
 
 
 def _override(document: dict[str, Any], environment: Mapping[str, str]) -> None:
-    if port := environment.get("MYCERT_PORT"):
-        document.setdefault("server", {})["port"] = port
-    if status_port := environment.get("MYCERT_STATUS_PORT"):
-        document.setdefault("server", {})["status_port"] = status_port
+    for key in ("port", "status_port"):
+        if port := environment.get(PREFIX + key.upper()):
+            document.setdefault("server", {})[key] = port
     for name, text in sorted(environment.items()):
-        if not name.startswith(PREFIX) or name in _OWN or "__" not in name:
+        if not name.startswith(PREFIX) or "__" not in name:
             continue
         *sections, key = name.removeprefix(PREFIX).lower().split("__")
         place = document

@@ -1,4 +1,4 @@
-"""``mycert demo``: set-up, tokens of the simulated provider, sample professionals. In demo mode only."""
+"""``mycert demo``: set-up, and tokens of the simulated provider. In demo mode only."""
 
 from __future__ import annotations
 

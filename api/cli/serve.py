@@ -15,7 +15,7 @@ from api import logs
 from api.accounts import Account, Users, settle_users
 from api.cli.output import answer, settings
 from api.layout import Layout
-from api.processes import AlreadyRunning, Process, ProcessFailed, Readiness, Supervisor, open_log
+from api.processes import Process, Readiness, ServeRefused, Supervisor, open_log
 from api.settings import Settings
 from api.sockets import TcpAddress, UnixAddress
 
@@ -54,7 +54,7 @@ def _supervise(configured: Settings, layout: Layout, users: Users) -> None:
     )
     try:
         supervisor.run()
-    except (AlreadyRunning, ProcessFailed) as error:
+    except ServeRefused as error:
         raise click.ClickException(str(error)) from None
 
 

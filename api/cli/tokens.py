@@ -8,8 +8,9 @@ from contextlib import contextmanager
 
 import click
 
-from api.accounts import AccountsMissing, find_accounts
+from api.accounts import find_accounts
 from api.layout import Layout
+from api.mounts import UsersMissing
 from api.settings import Settings
 from issuer.secrets import Secret, TokenConfig
 from issuer.tokens import Token
@@ -44,7 +45,7 @@ def give_back(configured: Settings) -> str | None:
     """Whatever root has written goes to the users whose processes need it; why not, where there are none."""
     try:
         find_accounts()
-    except AccountsMissing as error:
+    except UsersMissing as error:
         return str(error)
     labels = {name: config.label for name, config in configured_tokens(configured).items()}
     Layout(configured.home_path).apply_owners(labels)

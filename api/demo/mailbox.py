@@ -6,12 +6,13 @@ and its sender unanswered, who then sends again.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 import signal
+import threading
 from pathlib import Path
 
+from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from api.demo.config import DemoConfig, require_demo
@@ -37,27 +38,27 @@ class Mailbox:
         return "250 2.0.0 kept"
 
 
-async def serve(mailbox: Mailbox, host: str, port: int, stop: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: SMTP(
-            mailbox, hostname="mailbox.invalid", ident="myCert demo", data_size_limit=MAX_MAIL_BYTES
-        ),
-        host,
-        port,
+def mail_server(folder: Path, port: int, clock: Clock) -> Controller:
+    """Serves on loopback, in a thread of its own, between ``start()`` and ``stop()``."""
+    return Controller(
+        Mailbox(folder, clock),
+        hostname="127.0.0.1",
+        port=port,
+        server_hostname="mailbox.invalid",
+        ident="myCert demo",
+        data_size_limit=MAX_MAIL_BYTES,
+        enable_SMTPUTF8=False,
+        ready_timeout=30,
     )
-    async with server:
-        await stop.wait()
 
 
 def run(demo: DemoConfig, folder: Path, port: int, clock: Clock) -> None:
     """What `mycert mailbox` does, until SIGINT or SIGTERM."""
     require_demo(demo)
-
-    async def main() -> None:
-        stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await serve(Mailbox(folder, clock), "127.0.0.1", port, stop)
-
-    asyncio.run(main())
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    server = mail_server(folder, port, clock)
+    server.start()
+    stop.wait()
+    server.stop()

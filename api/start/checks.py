@@ -12,8 +12,6 @@ from sqlalchemy import text
 
 from api.socket_pass import local_client
 from issuer.errors import CaUnavailable
-from issuer.identity.errors import ProviderKeysUnavailable
-from issuer.identity.keys import KeyRing
 from issuer.registry.database import Database
 
 _ROOM: Final = 1 << 20
@@ -34,16 +32,6 @@ def in_order(database: Database) -> Callable[[], None]:
             disk = os.statvfs(str(database.url.database))
             if disk.f_bavail * disk.f_frsize < _ROOM:
                 raise DiskFull(f"{disk.f_bavail * disk.f_frsize} octets left for {database.channel}")
-
-    return check
-
-
-def provides_keys(keys: KeyRing) -> Callable[[], None]:
-    """Whether there are keys to check assertions with: without them nobody is let in."""
-
-    def check() -> None:
-        if not keys.available():
-            raise ProviderKeysUnavailable("no keys of the identity provider")
 
     return check
 

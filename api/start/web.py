@@ -19,7 +19,7 @@ from api.portal.desk import Desk
 from api.settings import Settings
 from api.sockets import Limits, Listener, TcpAddress, run
 from api.start.beginning import begin
-from api.start.checks import Behind, in_order, provides_keys
+from api.start.checks import Behind, in_order
 from api.texts import Texts
 from api.web.app import build_web_app
 from api.web.budget import CallBudget
@@ -84,7 +84,7 @@ def main(settings: Settings) -> None:
                 "journey-database": in_order(database),
                 "registry-database": in_order(registry),
                 "issuer": issuer_behind,
-                "identity-provider": provides_keys(keys),
+                "identity-provider": keys.require_keys,
             },
             shown=lambda: {"walls": standing, "issuer": issuer_behind.shown},
             metrics_behind={"issuer": issuer_behind.metrics},

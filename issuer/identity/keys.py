@@ -171,10 +171,11 @@ class KeyRing:
             )
         return found[0].key
 
-    def available(self) -> bool:
-        """For the health check: keys are there, and not older than they may be. Fetches when it is time."""
+    def require_keys(self) -> None:
+        """For the health check; fetches when it is time. Raises ProviderKeysUnavailable."""
         self._follow()
-        return self._in_time()
+        if not self._in_time():
+            raise ProviderKeysUnavailable("no keys of the identity provider")
 
     def _in_time(self) -> bool:
         return self._loaded_at is not None and self._clock() - self._loaded_at < self._keep

@@ -202,7 +202,7 @@ from api import processes
 home = sys.argv[1]
 try:
     toys.supervise(home, home + "/journal", *sys.argv[2:])
-except processes.ProcessFailed as error:
+except processes.ServeRefused as error:
     print(error)
 print("pids", *[json.loads(line)["pid"] for line in pathlib.Path(home, "journal").read_text().splitlines()])
 """

@@ -90,13 +90,13 @@ def test_a_closed_home_itself_is_said_not_hidden(closed_home: Path) -> None:
 def test_where_mounts_are_not_permitted_the_reason_is_told(closed_home: Path) -> None:
     script = f"""
 import pathlib
-from api.mounts import NotReachable, closed_folders, open_the_way
+from api.mounts import UsersMissing, closed_folders, open_the_way
 closed = closed_folders([pathlib.Path({str(closed_home)!r})])
 def refuse():
-    raise NotReachable("the check refused")
+    raise UsersMissing("the check refused")
 try:
     open_the_way(closed, refuse)
-except NotReachable as error:
+except UsersMissing as error:
     print(error)
 print(pathlib.Path({str(closed_home.parent / "other")!r}).exists())
 """

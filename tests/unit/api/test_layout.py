@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from api.accounts import USERS, AccountsMissing, find_accounts, own_account
+from api.accounts import USERS, find_accounts, own_account
 from api.layout import KEY_OWNERS, PIN_OWNERS, SOCKETS, Layout
+from api.mounts import UsersMissing
 
 TOKENS = {"issuing": "mycert-issuing", "status": "mycert-status", "root": "mycert-root"}
 
@@ -51,7 +52,7 @@ def test_everything_lies_below_the_home_and_creating_it_again_keeps_it(layout: L
 def test_each_path_belongs_to_the_one_that_needs_it(layout: Layout) -> None:
     try:
         find_accounts()
-    except AccountsMissing:
+    except UsersMissing:
         # Without users of their own all processes share one, and nobody else may look.
         assert owner(layout.secrets)[2] == "700"
         assert layout.address("issuer-web").peers == {os.geteuid()}

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import email
 import email.policy
 import signal
@@ -17,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from api.demo.config import DemoConfig, DemoDisabled
-from api.demo.mailbox import Mailbox, run, serve
+from api.demo.mailbox import mail_server, run
 from api.mail.address import parse_address
 from api.mail.messages import code_message
 from api.mail.transport import MailConfig, Transport
@@ -37,33 +36,12 @@ def answers(port: int) -> bool:
 
 @contextmanager
 def served(folder: Path) -> Iterator[int]:
-    port, ready = free_port(), threading.Event()
-    ends: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
-
-    async def main() -> None:
-        stop = asyncio.Event()
-        ends.append((asyncio.get_running_loop(), stop))
-        task = asyncio.create_task(serve(Mailbox(folder, system_clock), "127.0.0.1", port, stop))
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except ConnectionRefusedError:
-                await asyncio.sleep(0.01)
-                continue
-            writer.close()
-            break
-        ready.set()
-        await task
-
-    thread = threading.Thread(target=lambda: asyncio.run(main()))
-    thread.start()
-    assert ready.wait(60)
+    server = mail_server(folder, free_port(), system_clock)
+    server.start()
     try:
-        yield port
+        yield server.port
     finally:
-        loop, stop = ends[0]
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
+        server.stop()
 
 
 def send(port: int, number: int) -> None:

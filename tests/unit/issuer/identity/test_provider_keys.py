@@ -168,7 +168,8 @@ def test_nobody_listens(provider, clock):
         issuer="https://idp.example.lu", audience="mycert", jwks_url="http://127.0.0.1:1/jwks.json"
     )
     keys = provider_keys(config, clock)
-    assert not keys.available()
+    with pytest.raises(ProviderKeysUnavailable):
+        keys.require_keys()
     with pytest.raises(ProviderKeysUnavailable):
         AssertionVerifier(config, keys, clock).verify(provider.assertion())
 
@@ -237,7 +238,7 @@ def test_who_names_a_new_key_waits_for_the_fetch_that_brings_it(provider, clock)
             return answer
 
     ring = KeyRing(Slow(), clock, refresh=300, retry=10, keep=86_400)
-    assert ring.available()
+    ring.require_keys()
     clock.advance(300)
     threads = [threading.Thread(target=lambda: found.append(ring.find("key-2", "ES256"))) for _ in range(4)]
     for thread in threads:
@@ -252,11 +253,13 @@ def test_who_names_a_new_key_waits_for_the_fetch_that_brings_it(provider, clock)
 def test_health_fetches_by_itself(provider, site, clock, config):
     keys = provider_keys(config, clock)
     site.status = 503
-    assert not keys.available()
+    with pytest.raises(ProviderKeysUnavailable):
+        keys.require_keys()
     publish(site, provider.jwks())
-    assert not keys.available(), "asked a moment ago"
+    with pytest.raises(ProviderKeysUnavailable):  # for it was asked a moment ago
+        keys.require_keys()
     clock.advance(10)
-    assert keys.available()
+    keys.require_keys()
 
 
 # --- which keys count ---------------------------------------------------------------------------
