@@ -41,8 +41,9 @@ from issuer.registry.changes import REST_SECONDS, Changes
 log = structlog.get_logger(__name__)
 
 _TICK = 1.0
-_CALM = 0.1
-"""At least so long between two rounds, unless something was revoked: new stores' answers come in batches."""
+_CALM = 0.5
+"""At least so long between two rounds, unless something was revoked: new stores' answers come in batches.
+Who asks before is answered live."""
 _LOGGED = 20
 _SIGNER_EVERY = 60.0
 """Its certificate lives for weeks: no change of the registry makes its renewal urgent."""
