@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from types import MappingProxyType
+from typing import Final
 
 from policies.errors import WrongState
 
@@ -70,33 +70,29 @@ UNFINISHED = (
 
 BEFORE_GENERATION = UNFINISHED[:3]
 
-REQUEST_EVENTS: Mapping[RequestEvent, str] = MappingProxyType(
-    {
-        RequestEvent.ACCEPT_TERMS: "The terms in force are accepted; a code sent before is worthless.",
-        RequestEvent.SEND_CODE: "The data are confirmed and a code is on its way to the address.",
-        RequestEvent.ACCEPT_CODE: "The right code was entered: the generation begins.",
-        RequestEvent.DATA_CHANGED: "The provider's data are not those shown: they are confirmed anew.",
-        RequestEvent.DEFER: "The issuer refused before anything was begun: the same code may be tried again.",
-        RequestEvent.GENERATED: "The registry holds the active store.",
-        RequestEvent.COMPLETE: "The holder went back home; the sealed material is gone.",
-        RequestEvent.CANCEL: "The holder gave up; what had begun is revoked.",
-        RequestEvent.SUPERSEDE: "The holder started over; what had begun is revoked.",
-        RequestEvent.DEADLINE: "A day has passed; or the generation's bound, or the delivery's deadline.",
-        RequestEvent.FAIL: "The registry holds no active store of this request, and will hold none.",
-        RequestEvent.REJECT: "A gate was lost; what had begun is revoked.",
-    }
-)
+REQUEST_EVENTS: Final[Mapping[RequestEvent, str]] = {
+    RequestEvent.ACCEPT_TERMS: "The terms in force are accepted; a code sent before is worthless.",
+    RequestEvent.SEND_CODE: "The data are confirmed and a code is on its way to the address.",
+    RequestEvent.ACCEPT_CODE: "The right code was entered: the generation begins.",
+    RequestEvent.DATA_CHANGED: "The provider's data are not those shown: they are confirmed anew.",
+    RequestEvent.DEFER: "The issuer refused before anything was begun: the same code may be tried again.",
+    RequestEvent.GENERATED: "The registry holds the active store.",
+    RequestEvent.COMPLETE: "The holder went back home; the sealed material is gone.",
+    RequestEvent.CANCEL: "The holder gave up; what had begun is revoked.",
+    RequestEvent.SUPERSEDE: "The holder started over; what had begun is revoked.",
+    RequestEvent.DEADLINE: "A day has passed; or the generation's bound, or the delivery's deadline.",
+    RequestEvent.FAIL: "The registry holds no active store of this request, and will hold none.",
+    RequestEvent.REJECT: "A gate was lost; what had begun is revoked.",
+}
 """What each event means, for the documentation that is drawn from these tables."""
 
-STORE_EVENTS: Mapping[StoreEvent, str] = MappingProxyType(
-    {
-        StoreEvent.ACTIVATE: "Signed, sealed, and in time.",
-        StoreEvent.RETIRE: "Its successor was activated, and an overlap is configured.",
-        StoreEvent.DEACTIVATE: "By its holder; or its successor was activated, or the overlap has ended.",
-        StoreEvent.REVOKE: "By an officer; or its request ended before it was delivered.",
-        StoreEvent.LAPSE: "The certificate's validity has ended.",
-    }
-)
+STORE_EVENTS: Final[Mapping[StoreEvent, str]] = {
+    StoreEvent.ACTIVATE: "Signed, sealed, and in time.",
+    StoreEvent.RETIRE: "Its successor was activated, and an overlap is configured.",
+    StoreEvent.DEACTIVATE: "By its holder; or its successor was activated, or the overlap has ended.",
+    StoreEvent.REVOKE: "By an officer; or its request ended before it was delivered.",
+    StoreEvent.LAPSE: "The certificate's validity has ended.",
+}
 
 _ENDS_ANY_TIME = {
     RequestEvent.CANCEL: RequestState.CANCELLED,
@@ -104,74 +100,68 @@ _ENDS_ANY_TIME = {
     RequestEvent.REJECT: RequestState.REJECTED,
 }
 
-REQUEST_TRANSITIONS: Mapping[RequestState, Mapping[RequestEvent, RequestState]] = MappingProxyType(
-    {
-        RequestState.CREATED: {
-            RequestEvent.ACCEPT_TERMS: RequestState.TERMS_ACCEPTED,
-            RequestEvent.DEADLINE: RequestState.EXPIRED,
-            **_ENDS_ANY_TIME,
-        },
-        RequestState.TERMS_ACCEPTED: {
-            RequestEvent.ACCEPT_TERMS: RequestState.TERMS_ACCEPTED,
-            RequestEvent.DATA_CHANGED: RequestState.TERMS_ACCEPTED,
-            RequestEvent.SEND_CODE: RequestState.CODE_SENT,
-            RequestEvent.DEADLINE: RequestState.EXPIRED,
-            **_ENDS_ANY_TIME,
-        },
-        RequestState.CODE_SENT: {
-            RequestEvent.ACCEPT_TERMS: RequestState.TERMS_ACCEPTED,
-            RequestEvent.SEND_CODE: RequestState.CODE_SENT,
-            RequestEvent.ACCEPT_CODE: RequestState.GENERATING,
-            RequestEvent.DATA_CHANGED: RequestState.TERMS_ACCEPTED,
-            RequestEvent.DEADLINE: RequestState.EXPIRED,
-            **_ENDS_ANY_TIME,
-        },
-        RequestState.GENERATING: {
-            RequestEvent.GENERATED: RequestState.READY,
-            RequestEvent.DEFER: RequestState.CODE_SENT,
-            RequestEvent.FAIL: RequestState.FAILED,
-            RequestEvent.DEADLINE: RequestState.FAILED,
-            **_ENDS_ANY_TIME,
-        },
-        RequestState.READY: {
-            RequestEvent.COMPLETE: RequestState.DELIVERED,
-            RequestEvent.DEADLINE: RequestState.EXPIRED,
-            RequestEvent.FAIL: RequestState.FAILED,
-            **_ENDS_ANY_TIME,
-        },
-    }
-)
+REQUEST_TRANSITIONS: Final[Mapping[RequestState, Mapping[RequestEvent, RequestState]]] = {
+    RequestState.CREATED: {
+        RequestEvent.ACCEPT_TERMS: RequestState.TERMS_ACCEPTED,
+        RequestEvent.DEADLINE: RequestState.EXPIRED,
+        **_ENDS_ANY_TIME,
+    },
+    RequestState.TERMS_ACCEPTED: {
+        RequestEvent.ACCEPT_TERMS: RequestState.TERMS_ACCEPTED,
+        RequestEvent.DATA_CHANGED: RequestState.TERMS_ACCEPTED,
+        RequestEvent.SEND_CODE: RequestState.CODE_SENT,
+        RequestEvent.DEADLINE: RequestState.EXPIRED,
+        **_ENDS_ANY_TIME,
+    },
+    RequestState.CODE_SENT: {
+        RequestEvent.ACCEPT_TERMS: RequestState.TERMS_ACCEPTED,
+        RequestEvent.SEND_CODE: RequestState.CODE_SENT,
+        RequestEvent.ACCEPT_CODE: RequestState.GENERATING,
+        RequestEvent.DATA_CHANGED: RequestState.TERMS_ACCEPTED,
+        RequestEvent.DEADLINE: RequestState.EXPIRED,
+        **_ENDS_ANY_TIME,
+    },
+    RequestState.GENERATING: {
+        RequestEvent.GENERATED: RequestState.READY,
+        RequestEvent.DEFER: RequestState.CODE_SENT,
+        RequestEvent.FAIL: RequestState.FAILED,
+        RequestEvent.DEADLINE: RequestState.FAILED,
+        **_ENDS_ANY_TIME,
+    },
+    RequestState.READY: {
+        RequestEvent.COMPLETE: RequestState.DELIVERED,
+        RequestEvent.DEADLINE: RequestState.EXPIRED,
+        RequestEvent.FAIL: RequestState.FAILED,
+        **_ENDS_ANY_TIME,
+    },
+}
 
-STORE_TRANSITIONS: Mapping[StoreStatus, Mapping[StoreEvent, StoreStatus]] = MappingProxyType(
-    {
-        StoreStatus.ISSUING: {
-            StoreEvent.ACTIVATE: StoreStatus.ACTIVE,
-            StoreEvent.REVOKE: StoreStatus.REVOKED,
-        },
-        StoreStatus.ACTIVE: {
-            StoreEvent.RETIRE: StoreStatus.RETIRING,
-            StoreEvent.DEACTIVATE: StoreStatus.DEACTIVATED,
-            StoreEvent.REVOKE: StoreStatus.REVOKED,
-            StoreEvent.LAPSE: StoreStatus.EXPIRED,
-        },
-        StoreStatus.RETIRING: {
-            StoreEvent.DEACTIVATE: StoreStatus.DEACTIVATED,
-            StoreEvent.REVOKE: StoreStatus.REVOKED,
-            StoreEvent.LAPSE: StoreStatus.EXPIRED,
-        },
-    }
-)
+STORE_TRANSITIONS: Final[Mapping[StoreStatus, Mapping[StoreEvent, StoreStatus]]] = {
+    StoreStatus.ISSUING: {
+        StoreEvent.ACTIVATE: StoreStatus.ACTIVE,
+        StoreEvent.REVOKE: StoreStatus.REVOKED,
+    },
+    StoreStatus.ACTIVE: {
+        StoreEvent.RETIRE: StoreStatus.RETIRING,
+        StoreEvent.DEACTIVATE: StoreStatus.DEACTIVATED,
+        StoreEvent.REVOKE: StoreStatus.REVOKED,
+        StoreEvent.LAPSE: StoreStatus.EXPIRED,
+    },
+    StoreStatus.RETIRING: {
+        StoreEvent.DEACTIVATE: StoreStatus.DEACTIVATED,
+        StoreEvent.REVOKE: StoreStatus.REVOKED,
+        StoreEvent.LAPSE: StoreStatus.EXPIRED,
+    },
+}
 
 # What a caller may do in each state, in the words of the API's ``allowed_actions``.
-_ACTIONS: Mapping[RequestState, tuple[str, ...]] = MappingProxyType(
-    {
-        RequestState.CREATED: ("accept-terms", "cancel"),
-        RequestState.TERMS_ACCEPTED: ("set-email", "cancel"),
-        RequestState.CODE_SENT: ("verify", "resend-code", "set-email", "cancel"),
-        RequestState.GENERATING: ("cancel",),
-        RequestState.READY: ("get-password", "get-keystore", "complete", "cancel"),
-    }
-)
+_ACTIONS: Final[Mapping[RequestState, tuple[str, ...]]] = {
+    RequestState.CREATED: ("accept-terms", "cancel"),
+    RequestState.TERMS_ACCEPTED: ("set-email", "cancel"),
+    RequestState.CODE_SENT: ("verify", "resend-code", "set-email", "cancel"),
+    RequestState.GENERATING: ("cancel",),
+    RequestState.READY: ("get-password", "get-keystore", "complete", "cancel"),
+}
 
 
 def next_request_state(state: RequestState, event: RequestEvent) -> RequestState:

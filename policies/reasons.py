@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from types import MappingProxyType
+from typing import Final
 
 
 class X509Reason(StrEnum):
@@ -43,23 +43,21 @@ class RevocationReason(StrEnum):
 
 # cessationOfOperation is X.509's word for what is no longer needed, without a suspicion against its key: also
 # for what was given up before anybody had it. Of an incident the worst is assumed.
-_X509: Mapping[DeactivationReason | RevocationReason, X509Reason] = MappingProxyType(
-    {
-        DeactivationReason.KEY_COMPROMISED: X509Reason.KEY_COMPROMISE,
-        DeactivationReason.FILE_STOLEN: X509Reason.KEY_COMPROMISE,
-        DeactivationReason.FILE_LOST: X509Reason.SUPERSEDED,
-        DeactivationReason.PASSWORD_LOST: X509Reason.SUPERSEDED,
-        DeactivationReason.REPLACED: X509Reason.SUPERSEDED,
-        DeactivationReason.DATA_CHANGED: X509Reason.AFFILIATION_CHANGED,
-        DeactivationReason.END_OF_PRACTICE: X509Reason.CESSATION_OF_OPERATION,
-        DeactivationReason.OTHER: X509Reason.UNSPECIFIED,
-        RevocationReason.ABANDONED: X509Reason.CESSATION_OF_OPERATION,
-        RevocationReason.GENERATION_FAILED: X509Reason.CESSATION_OF_OPERATION,
-        RevocationReason.RENEWED: X509Reason.SUPERSEDED,
-        RevocationReason.RIGHT_WITHDRAWN: X509Reason.PRIVILEGE_WITHDRAWN,
-        RevocationReason.INCIDENT: X509Reason.KEY_COMPROMISE,
-    }
-)
+_X509: Final[Mapping[DeactivationReason | RevocationReason, X509Reason]] = {
+    DeactivationReason.KEY_COMPROMISED: X509Reason.KEY_COMPROMISE,
+    DeactivationReason.FILE_STOLEN: X509Reason.KEY_COMPROMISE,
+    DeactivationReason.FILE_LOST: X509Reason.SUPERSEDED,
+    DeactivationReason.PASSWORD_LOST: X509Reason.SUPERSEDED,
+    DeactivationReason.REPLACED: X509Reason.SUPERSEDED,
+    DeactivationReason.DATA_CHANGED: X509Reason.AFFILIATION_CHANGED,
+    DeactivationReason.END_OF_PRACTICE: X509Reason.CESSATION_OF_OPERATION,
+    DeactivationReason.OTHER: X509Reason.UNSPECIFIED,
+    RevocationReason.ABANDONED: X509Reason.CESSATION_OF_OPERATION,
+    RevocationReason.GENERATION_FAILED: X509Reason.CESSATION_OF_OPERATION,
+    RevocationReason.RENEWED: X509Reason.SUPERSEDED,
+    RevocationReason.RIGHT_WITHDRAWN: X509Reason.PRIVILEGE_WITHDRAWN,
+    RevocationReason.INCIDENT: X509Reason.KEY_COMPROMISE,
+}
 
 
 def x509_reason(reason: DeactivationReason | RevocationReason) -> X509Reason:

@@ -80,10 +80,10 @@ class Journey:
         return self._steps.move(
             request,
             RequestEvent.ACCEPT_TERMS,
-            details={"version": version, "sha256": terms.sha256, "language": terms.language},
+            details={"version": version, "sha256": terms.sha256, "language": language},
             terms_version=version,
             terms_sha256=terms.sha256,
-            terms_language=terms.language,
+            terms_language=language,
             terms_accepted_at=self._steps.clock(),
             **NO_CODE,
             **shown(person.identity),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -89,12 +88,9 @@ def unfinished(connection: Connection, ehealth_id: str) -> JourneyRequest | None
 
 def of_person(connection: Connection, ehealth_id: str) -> list[JourneyRequest]:
     """Newest first; what is older than a day has been purged."""
-    query = (
-        sa.select(requests.c.id)
-        .where(requests.c.ehealth_id == ehealth_id)
-        .order_by(requests.c.created_at.desc(), requests.c.id)
-    )
-    return [find(connection, row[0], ehealth_id) for row in connection.execute(query).all()]
+    of_person = _SELECT.where(requests.c.ehealth_id == ehealth_id)
+    query = of_person.order_by(requests.c.created_at.desc(), requests.c.id)
+    return [_request(row) for row in connection.execute(query)]
 
 
 def by_idempotency_key(connection: Connection, ehealth_id: str, key: str) -> JourneyRequest | None:
@@ -252,9 +248,7 @@ def purge(connection: Connection, before: datetime, now: datetime) -> int:
     return removed
 
 
-NO_CODE: Final[Mapping[str, Any]] = MappingProxyType(
-    {"code_hmac": None, "code_expires_at": None, "attempts_left": 0}
-)
+NO_CODE: Final[Mapping[str, Any]] = {"code_hmac": None, "code_expires_at": None, "attempts_left": 0}
 """What a request holds of a code while none counts."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from api.journey.config import Positive
 from issuer.identity.config import require_safe_address
 
 
@@ -19,9 +20,9 @@ class PortalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """For client_secret_basic, which every provider knows (RFC 6749 2.3.1). None: held by PKCE alone."""
     ca_file: str | None = None
     scope: str = "openid profile"
-    session_idle: int = 1800
-    session_absolute: int = 28_800
-    login_lifetime: int = 900
+    session_idle: Positive = 1800
+    session_absolute: Positive = 28_800
+    login_lifetime: Positive = 900
     contact: str = ""
     """Whom to call: shown on the help pages as it stands."""
     services: tuple[str, ...] = ()
@@ -31,5 +32,3 @@ class PortalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         require_safe_address("portal.discovery_url", self.discovery_url)
         if "openid" not in self.scope.split(" "):
             raise ValueError("portal.scope: openid is needed")
-        if min(self.session_idle, self.session_absolute, self.login_lifetime) < 1:
-            raise ValueError("portal: durations are positive")

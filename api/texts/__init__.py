@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from importlib import resources
 
@@ -37,24 +36,20 @@ class _Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     failed: str
 
 
-class _Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     version: str
     sections: tuple[Section, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Of the text shown, so that what was accepted can be proved later (R8)."""
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
 
 
 class _Catalogue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    terms: _Terms
+    terms: Terms
     gates: dict[GateCode, _Gate]
     reasons: dict[DeactivationReason, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    version: str
-    language: Language
-    sections: tuple[Section, ...]
-    sha256: str
-    """Of the text shown, so that what was accepted can be proved later (R8)."""
 
 
 class Texts:
@@ -68,13 +63,7 @@ class Texts:
         self.terms_version = versions.pop()
 
     def terms(self, language: Language) -> Terms:
-        found = self._catalogues[language].terms
-        return Terms(
-            version=found.version,
-            language=language,
-            sections=found.sections,
-            sha256=hashlib.sha256(msgspec.json.encode(found)).hexdigest(),
-        )
+        return self._catalogues[language].terms
 
     def gates(self, language: Language, gates: Iterable[Gate]) -> list[tuple[Gate, str]]:
         """Each with what it says, or what to do about it."""

@@ -141,10 +141,7 @@ def complete(schema: dict[str, Any], app: Litestar) -> dict[str, Any]:
     # Optional to the parser, so that its absence has a code of its own; not to a caller.
     components["DeactivationIn"]["required"] = ["reason", "confirm"]
     del components["DeactivationIn"]["properties"]["confirm"]["default"]
-    return {name: schema[name] for name in sorted(schema, key=_ORDER.index)}
-
-
-_ORDER: Final = ("openapi", "info", "servers", "security", "paths", "components")
+    return schema
 
 
 def _handlers(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:

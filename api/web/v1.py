@@ -59,7 +59,7 @@ def eligibility(person: Caller, language: NamedDependency[Language], cases: Case
 def terms(person: Caller, language: NamedDependency[Language], cases: Cases) -> TermsOut:
     """The terms in force, in the best language for Accept-Language."""
     found = cases.texts.terms(language)
-    return TermsOut(version=found.version, language=found.language, sections=found.sections)
+    return TermsOut(version=found.version, language=language, sections=found.sections)
 
 
 @get("/deactivation-reasons", sync_to_thread=False, opt=may())
