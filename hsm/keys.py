@@ -15,6 +15,7 @@ import pkcs11
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pkcs11 import Attribute, MechanismFlag, ObjectClass
 from pkcs11 import KeyType as CkKeyType
+from pkcs11.util.ec import encode_named_curve_parameters
 
 from hsm.config import REQUIRED
 from hsm.errors import KeyExists, KeyMissing, KeyRefused
@@ -36,11 +37,8 @@ class KeyType(StrEnum):
 
 
 _CURVES: Mapping[KeyType, ec.EllipticCurve] = {KeyType.P_256: ec.SECP256R1(), KeyType.P_384: ec.SECP384R1()}
-# The curve as CKA_EC_PARAMS has it: the DER of its object identifier.
-_CURVE_PARAMETERS: Mapping[KeyType, bytes] = {
-    KeyType.P_256: bytes.fromhex("06082a8648ce3d030107"),
-    KeyType.P_384: bytes.fromhex("06052b81040022"),
-}
+# As CKA_EC_PARAMS has them.
+_CURVE_PARAMETERS = {kind: encode_named_curve_parameters(curve.name) for kind, curve in _CURVES.items()}
 
 REQUIRED_ATTRIBUTES: Mapping[Attribute, bool] = MappingProxyType(
     {Attribute[name]: wanted for name, wanted in REQUIRED.items()}

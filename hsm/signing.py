@@ -79,7 +79,7 @@ def rsa_order(
     public_key: rsa.RSAPublicKey,
     data: bytes,
     scheme: padding.AsymmetricPadding,
-    algorithm: Prehashed | hashes.HashAlgorithm,
+    algorithm: object,
 ) -> SignatureOrder:
     if not isinstance(scheme, padding.PKCS1v15):
         raise UnsupportedAlgorithm("the token signs PKCS#1 v1.5")
@@ -101,17 +101,12 @@ def probe_order(public_key: PublicKey) -> SignatureOrder:
     return ecdsa_order(public_key, text, ec.ECDSA(hashes.SHA256()))
 
 
-def _digest(data: bytes, algorithm: Any) -> tuple[bytes, hashes.HashAlgorithm]:
-    chosen = algorithm._algorithm if isinstance(algorithm, Prehashed) else algorithm
-    if not isinstance(chosen, hashes.HashAlgorithm) or chosen.name not in _DIGEST_INFO:
-        raise UnsupportedAlgorithm("the token signs SHA-256, SHA-384 and SHA-512")
-    if isinstance(algorithm, Prehashed):
-        if len(data) != chosen.digest_size:
-            raise ValueError("the digest is not of its hash's length")
-        return bytes(data), chosen
-    context = hashes.Hash(chosen)
+def _digest(data: bytes, algorithm: object) -> tuple[bytes, hashes.HashAlgorithm]:
+    if not isinstance(algorithm, hashes.HashAlgorithm) or algorithm.name not in _DIGEST_INFO:
+        raise UnsupportedAlgorithm("the token signs SHA-256, SHA-384 and SHA-512 of what it is given")
+    context = hashes.Hash(algorithm)
     context.update(data)
-    return context.finalize(), chosen
+    return context.finalize(), algorithm
 
 
 class _OnToken(Generic[_Public]):
