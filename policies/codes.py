@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from policies.errors import CodeExpired, CodeLocked, CodeMalformed, TooManyRequests
@@ -9,12 +10,9 @@ from policies.errors import CodeExpired, CodeLocked, CodeMalformed, TooManyReque
 CODE_DIGITS = 6
 
 
-def check_resend(now: datetime, last_sent_at: datetime | None, *, pause: int) -> None:
+def check_resend(now: datetime, sent: Sequence[datetime], *, pause: int) -> None:
     """Raises TooManyRequests while the ``pause`` since the last code lasts, in seconds."""
-    if last_sent_at is None:
-        return
-    wait = (last_sent_at + timedelta(seconds=pause) - now).total_seconds()
-    if wait > 0:
+    if sent and (wait := (sent[-1] + timedelta(seconds=pause) - now).total_seconds()) > 0:
         raise TooManyRequests(int(wait) + 1)
 
 
@@ -24,10 +22,10 @@ def check_sends(sends: int, *, most: int) -> None:
         raise TooManyRequests(3600)
 
 
-def check_hourly(now: datetime, sends: int, oldest: datetime | None, *, most: int) -> None:
-    """The cap of an address or a professional; ``oldest`` is the first send of the past hour."""
-    if sends >= most and oldest is not None:
-        raise TooManyRequests(int((oldest + timedelta(hours=1) - now).total_seconds()) + 1)
+def check_hourly(now: datetime, sent: Sequence[datetime], *, most: int) -> None:
+    """The cap of an address or a professional; ``sent`` are the sends of the past hour, in order."""
+    if len(sent) >= most:
+        raise TooManyRequests(int((sent[0] + timedelta(hours=1) - now).total_seconds()) + 1)
 
 
 def check_shape(code: str) -> None:

@@ -16,7 +16,7 @@ class JourneyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """32 random bytes or more, outside the database: the key of the codes' hashes."""
     code_lifetime: Positive = 300
     code_attempts: Positive = 5
-    resend_pause: Annotated[int, msgspec.Meta(ge=0)] = 30
+    resend_pause: Annotated[int, msgspec.Meta(ge=0, le=3600)] = 30
     sends_per_request: Positive = 10
     sends_per_hour: Positive = 20
     """Of one professional, and of one address."""

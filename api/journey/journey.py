@@ -101,7 +101,11 @@ class Journey:
 
         As ciphertext where it was sealed to a key of the caller's own.
         """
-        request = self._ready(person, request_id)
+        request = self._steps.begin(person, request_id)
+        if request.state in (RequestState.DELIVERED, RequestState.EXPIRED):
+            raise DeliveryExpired(request.id)
+        if request.state is not RequestState.READY:
+            raise WrongState(f"nothing to fetch in {request.state}")
         recipient = parse_recipient(delivery_token, delivery_key)
         if recipient is None or not hmac.compare_digest(request.recipient or b"", recipient.public_key):
             raise DeliveryTokenInvalid(request.id)
@@ -202,11 +206,3 @@ class Journey:
                 **shown(person.identity),
             }
             return records.insert(connection, values, now)
-
-    def _ready(self, person: Person, request_id: str) -> JourneyRequest:
-        request = self._steps.begin(person, request_id)
-        if request.state in (RequestState.DELIVERED, RequestState.EXPIRED):
-            raise DeliveryExpired(request.id)
-        if request.state is not RequestState.READY:
-            raise WrongState(f"nothing to fetch in {request.state}")
-        return request

@@ -187,22 +187,10 @@ def release_send(connection: Connection, request: JourneyRequest, send_id: str, 
     )
 
 
-def last_send(connection: Connection, ehealth_id: str) -> datetime | None:
-    """When a code was last sent to this person; one that is being sent counts."""
-    query = sa.select(sa.func.max(code_sends.c.sent_at)).where(code_sends.c.ehealth_id == ehealth_id)
-    return connection.execute(query).scalar()
-
-
-def sends_since(
-    connection: Connection, condition: sa.ColumnElement[bool], since: datetime
-) -> tuple[int, datetime | None]:
-    """How many codes were sent since then, and when the first of them."""
-    row = connection.execute(
-        sa.select(sa.func.count(), sa.func.min(code_sends.c.sent_at)).where(
-            condition, code_sends.c.sent_at > since
-        )
-    ).one()
-    return row[0], row[1]
+def sends_since(connection: Connection, condition: sa.ColumnElement[bool], since: datetime) -> list[datetime]:
+    """When codes were sent since then, in order; those that are being sent count."""
+    query = sa.select(code_sends.c.sent_at).where(condition, code_sends.c.sent_at > since)
+    return list(connection.execute(query.order_by(code_sends.c.sent_at)).scalars())
 
 
 def note(

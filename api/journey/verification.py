@@ -154,18 +154,19 @@ class Verification:
         address_hmac = self._steps.codes.hash_address(address.text)
         with self._steps.database.write() as connection:
             records.lock_sends(connection)
-            if pause:
-                check_resend(
-                    now, records.last_send(connection, request.ehealth_id), pause=config.resend_pause
+            to_person, to_address = (
+                records.sends_since(connection, condition, hour_ago)
+                for condition in (
+                    code_sends.c.ehealth_id == request.ehealth_id,
+                    code_sends.c.address_hmac == address_hmac,
                 )
+            )
+            if pause:
+                check_resend(now, to_person, pause=config.resend_pause)
             latest = records.find(connection, request.id, request.ehealth_id)
             check_sends(latest.codes_sent, most=config.sends_per_request)
-            for condition in (
-                code_sends.c.ehealth_id == request.ehealth_id,
-                code_sends.c.address_hmac == address_hmac,
-            ):
-                sends, oldest = records.sends_since(connection, condition, hour_ago)
-                check_hourly(now, sends, oldest, most=config.sends_per_hour)
+            check_hourly(now, to_person, most=config.sends_per_hour)
+            check_hourly(now, to_address, most=config.sends_per_hour)
             return records.reserve_send(connection, request, send_id, address_hmac, now)
 
     def _accept(self, request: JourneyRequest, digest: bytes, recipient: bytes) -> JourneyRequest:
