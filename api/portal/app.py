@@ -11,9 +11,10 @@ from litestar.types import ExceptionHandler
 from api.portal import guides, home, login, requests, servers, stores, support
 from api.portal.desk import Desk
 from api.portal.errors import Refusal
-from api.portal.guard import add_headers, check_form
+from api.portal.guard import check_form
 from api.portal.visit import Visit, begin_visit
 from api.problems import exception_handlers
+from api.web.headers import FOR_PROGRAMS
 
 
 def not_found_pages(desk: Desk) -> dict[int | type[Exception], ExceptionHandler[Any]]:
@@ -21,7 +22,7 @@ def not_found_pages(desk: Desk) -> dict[int | type[Exception], ExceptionHandler[
     otherwise = exception_handlers()[Exception]
 
     def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-        for_programs = request.url.path.startswith(("/api/", "/pki/", "/schema/", "/health/"))
+        for_programs = request.url.path.startswith(FOR_PROGRAMS)
         if for_programs or "text/html" not in request.headers.get("accept", ""):
             return otherwise(request, error)  # type: ignore[no-any-return]
         return Refusal(desk, request, error)
@@ -37,9 +38,6 @@ def portal_routers(desk: Desk) -> list[Router]:
         if request.method == "POST":
             await check_form(request, desk.cookies, desk.public_url)
 
-    def finish(response: Response[Any]) -> Response[Any]:
-        return add_headers(response, provider_origin=desk.provider.origin, secure=desk.cookies.secure)
-
     def refuse(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         return Refusal(desk, request, error)
 
@@ -52,7 +50,6 @@ def portal_routers(desk: Desk) -> list[Router]:
         route_handlers=[handler for part in parts for handler in part.HANDLERS],
         dependencies={"desk": provided, "visit": Provide(visit)},
         before_request=before,
-        after_request=finish,
         exception_handlers={Exception: refuse},
         include_in_schema=False,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from api.journey.use_cases import UseCases
 from api.portal.config import PortalConfig
 from api.portal.cookies import Cookies
+from api.portal.guard import page_headers
 from api.portal.pages import Pages
 from api.portal.provider import Provider
 from api.portal.sessions import Sessions
@@ -38,3 +39,6 @@ class Desk:
         self.sessions = Sessions(cases.steps.database, config, cases.clock, self.random)
         self.provider = Provider(config, identity, public_url=public_url, clock=cases.clock)
         self.pages = Pages(demo=demo)
+
+    def page_headers(self) -> dict[bytes, bytes]:
+        return page_headers(provider_origin=self.provider.origin, secure=self.cookies.secure)

@@ -10,7 +10,6 @@ from litestar.types import Receive, Send
 
 from api.logs import get_logger
 from api.portal.desk import Desk
-from api.portal.guard import add_headers
 from api.portal.visit import LoginNeeded, Visitor, go, recognise, show
 from api.problems import problem_of, record_problem
 from policies.eligibility import GATE_REFUSALS, judge
@@ -47,7 +46,6 @@ class Refusal(Response[None]):
             with contextlib.suppress(Exception):
                 await recognise(self._request, self._desk)
         page = refusal_page(self._desk, self._request, self._error, scope["user"])
-        add_headers(page, provider_origin=self._desk.provider.origin, secure=self._desk.cookies.secure)
         await page.to_asgi_response(None, self._request)(scope, receive, send)
 
 

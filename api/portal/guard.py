@@ -6,7 +6,7 @@ import hmac
 from typing import Any
 from urllib.parse import urlsplit
 
-from litestar import Request, Response
+from litestar import Request
 
 from api.portal.cookies import Cookies
 from api.portal.sessions import form_token, parse_cookie
@@ -38,25 +38,20 @@ async def check_form(request: Request[Any, Any, Any], cookies: Cookies, public_u
         raise FormRefused("another session's token")
 
 
-def add_headers(response: Response[Any], *, provider_origin: str, secure: bool) -> Response[Any]:
+def page_headers(*, provider_origin: str, secure: bool) -> dict[bytes, bytes]:
     # A log-out is a form that ends at the provider, and browsers hold form-action against redirects too.
     policy = (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
         f"form-action 'self' {provider_origin}; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
     )
     headers = {
-        "Content-Security-Policy": policy,
-        "Cache-Control": "no-store",
-        "X-Content-Type-Options": "nosniff",
+        b"content-security-policy": policy.encode("ascii"),
         # Not no-referrer: browsers would then send forms with an Origin of null.
-        "Referrer-Policy": "same-origin",
-        "Cross-Origin-Opener-Policy": "same-origin",
-        "Cross-Origin-Resource-Policy": "same-origin",
-        "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-        "X-Frame-Options": "DENY",
+        b"referrer-policy": b"same-origin",
+        b"cross-origin-opener-policy": b"same-origin",
+        b"permissions-policy": b"camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+        b"x-frame-options": b"DENY",
     }
     if secure:
-        headers["Strict-Transport-Security"] = "max-age=63072000; includeSubDomains"
-    for name, value in headers.items():
-        response.headers.setdefault(name, value)
-    return response
+        headers[b"strict-transport-security"] = b"max-age=63072000; includeSubDomains"
+    return headers

@@ -61,15 +61,14 @@ async def ended(request: Request[Any, Any, Any], desk: NamedDependency[Desk]) ->
 
     A token that is none answers 400 (2.8).
     """
-    headers = {"Cache-Control": "no-store"}
     token = (await request.form()).get("logout_token")
     try:
         sessions = await PROVING.run(_end, desk, token if isinstance(token, str) else "")
     except AssertionRefused as refusal:
         log.info("refused", problem="logout-token", cause=refusal)
-        return Response(None, status_code=400, headers=headers)
+        return Response(None, status_code=400)
     log.info("provider-logout", sessions=sessions)
-    return Response(None, headers=headers)
+    return Response(None)
 
 
 def _end(desk: Desk, token: str) -> int:

@@ -107,7 +107,7 @@ def main(settings: Settings) -> None:
 
     front = ForwardStatus(app, host=settings.server.status_host, port=settings.server.status)
     listener = Listener(
-        app=ProtectiveHeaders(front),
+        app=ProtectiveHeaders(front, desk.page_headers if desk else None),
         address=TcpAddress(host=settings.server.host, port=settings.server.port),
         limits=Limits(),
     )

@@ -18,6 +18,7 @@ from api.portal.config import PortalConfig
 from api.portal.desk import Desk
 from api.problems import exception_handlers
 from api.web.budget import CallBudget
+from api.web.headers import ProtectiveHeaders
 from issuer.identity.config import IdentityConfig
 from issuer.identity.errors import AssertionRefused, AuthenticationTooOld
 from issuer.identity.identity import Identity
@@ -63,7 +64,8 @@ class Browser:
 
     def __init__(self, portal: Portal) -> None:
         self.portal = portal
-        self.client: TestClient[Litestar] = TestClient(portal.app, base_url=ADDRESS)
+        served = ProtectiveHeaders(portal.app, portal.desk.page_headers)
+        self.client: TestClient[Any] = TestClient(served, base_url=ADDRESS)
         self.person: Person | None = None
 
     def log_in(self, person: Person) -> Browser:
