@@ -15,8 +15,10 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import msgspec
@@ -236,10 +238,12 @@ def main() -> None:
     process, order = sys.argv[1], json.loads(sys.argv[2])
     module = importlib.import_module(f"api.start.{process}")
     settings = configuration.load(process=process)
-    if order.get("without_landlock"):
-        module.reach_of = lambda *_: None  # type: ignore[attr-defined]
-    module.run = lambda *_, **__: None  # type: ignore[attr-defined]
-    module.main(settings)
+    # What is replaced must be there: otherwise it would be called where it has moved to.
+    with ExitStack() as stack:
+        if order.get("without_landlock"):
+            stack.enter_context(patch("api.start.beginning.reach_of", lambda *_: None))
+        stack.enter_context(patch.object(module, "run", lambda *_, **__: None))
+        module.main(settings)
     climber = Climber(process, settings, order)
     sys.stdout.write(json.dumps({name: attempt(attack) for name, attack in climber.attacks().items()}) + "\n")
     sys.stdout.flush()
