@@ -12,6 +12,7 @@ from datetime import datetime
 
 from sqlalchemy.engine import Connection
 
+from issuer.errors import NotFound
 from issuer.issuance.ending import end_retirement, end_store
 from issuer.issuance.keystore.messages import SealedKeystore
 from issuer.issuance.templates import Template
@@ -35,7 +36,7 @@ def activate(
 ) -> None:
     """Raises WrongState where the store was ended meanwhile, ActiveStoreExists where its place is taken."""
     if store.renews is not None:
-        _make_way(connection, store.id, store.renews, renewal, now)
+        _make_way(connection, store, store.renews, renewal, now)
     fingerprint = hashlib.sha256(certificate).hexdigest()
     orders.activate(
         connection,
@@ -62,8 +63,17 @@ def activate(
         outbox.tell_holder(connection, replace(store, email=previous), "address-changed", told, now)
 
 
-def _make_way(connection: Connection, new: str, old: str, renewal: RenewalRules, now: datetime) -> None:
-    renewed = next(store for store in stores.lock_all(connection, (new, old)) if store.id == old)
+def _make_way(connection: Connection, new: Store, old: str, renewal: RenewalRules, now: datetime) -> None:
+    """For the store ``old`` of the same person. All that may end here is locked at once, in the one order."""
+    retiring = {
+        store.id
+        for store in stores.of_person(connection, new.ehealth_id)
+        if store.status is StoreStatus.RETIRING
+    }
+    locked = {store.id: store for store in stores.lock_all(connection, {new.id, old, *retiring})}
+    renewed = locked[old]
+    if renewed.ehealth_id != new.ehealth_id:
+        raise NotFound(f"store {old}")
     if renewed.status is not StoreStatus.ACTIVE or renewed.not_after is None:
         return  # Ended meanwhile, by its holder, an officer or its age.
     until = renewal.retires(now, renewed.not_after)
@@ -71,9 +81,8 @@ def _make_way(connection: Connection, new: str, old: str, renewal: RenewalRules,
         reason = RevocationReason.RENEWED
         end_store(connection, renewed, StoreEvent.DEACTIVATE, reason, actor="holder", now=now)
         return
-    for other in stores.of_person(connection, renewed.ehealth_id):
-        if other.status is StoreStatus.RETIRING:
-            end_retirement(connection, other.id, now)
+    for other in retiring:
+        end_retirement(connection, other, now)
     stores.retire(connection, renewed, until)
-    details = {"until": until.isoformat(), "successor": new}
+    details = {"until": until.isoformat(), "successor": new.id}
     stores.note(connection, renewed, "store-retiring", actor="service", now=now, details=details)

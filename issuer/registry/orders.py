@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
-from issuer.errors import RequestAlreadyUsed
+from issuer.errors import NotFound, RequestAlreadyUsed
 from issuer.registry import certificates
 from issuer.registry.certificates import Prepared
 from issuer.registry.stores import Store, compare_and_set, find, of_person, of_request
@@ -85,7 +85,8 @@ def claim(connection: Connection, new: NewStore, renewal: RenewalRules, now: dat
 
     Returns the store and whether it was claimed by this call. Raises ActiveStoreExists
     where another store is being made, or one is active that this one does not renew;
-    RenewalTooEarly; RequestAlreadyUsed; WrongState where the request has ended.
+    NotFound where what it renews is no store of this person; RenewalTooEarly;
+    RequestAlreadyUsed; WrongState where the request has ended.
     """
     lock_person(connection, new.ehealth_id)
     existing = known(connection, new)
@@ -93,7 +94,10 @@ def claim(connection: Connection, new: NewStore, renewal: RenewalRules, now: dat
         return existing, False
     if connection.execute(sa.select(abandonments).where(abandonments.c.request_id == new.request_id)).first():
         raise WrongState("the request was abandoned before its order arrived")
-    for other in of_person(connection, new.ehealth_id):
+    own = of_person(connection, new.ehealth_id)
+    if new.renews is not None and new.renews not in {store.id for store in own}:
+        raise NotFound(f"store {new.renews}")
+    for other in own:
         if other.status is StoreStatus.ACTIVE and other.id == new.renews:
             renewal.check(now, other.status, other.not_after)
         elif other.status in (StoreStatus.ISSUING, StoreStatus.ACTIVE):

@@ -251,13 +251,33 @@ def test_the_issuer_has_its_own_idea_of_the_window(world: World) -> None:
     person = world.person()
     old = obtain(world, person)
     stranger = obtain(world, world.person("2221212132"))
-    for renews, refused in ((old, "renewal-too-early"), (stranger, "active-store-exists")):
+    for renews, refused in ((old, "renewal-too-early"), (stranger, "not-found")):
         request_id, code = world.until_code_of(person, world.journey._replace(person, None, None, renews).id)
         with pytest.raises(RemoteProblem, match=refused):
             world.verification.verify(person, request_id, code, None)
         assert world.journey.find(person, request_id).state is RequestState.FAILED
     assert statuses(world, old, stranger) == [ACTIVE, ACTIVE]
     assert len(rows(world, requests)) == 4
+    check_invariants(world)
+
+
+def test_a_broken_web_ends_nobody_elses_store(world: World) -> None:
+    """With one person's assertion, and another person's store as the one to be renewed."""
+    victim = world.person("2221212132")
+    theirs = into_window(world, victim)
+    attacker = world.person()
+    for _ in range(2):  # With no store before, and with one that has ended.
+        request = world.journey.start(attacker, None)
+        with world.database.write() as connection:
+            connection.execute(requests.update().where(requests.c.id == request.id).values(renews=theirs))
+        request_id, code = world.until_code_of(attacker, request.id)
+        with pytest.raises(RemoteProblem, match="not-found"):
+            world.verification.verify(attacker, request_id, code, None)
+        assert world.journey.find(attacker, request_id).state is RequestState.FAILED
+        assert statuses(world, theirs) == [ACTIVE]
+        world.held_stores.deactivate(
+            attacker, obtain(world, attacker), DeactivationReason.OTHER, confirmed=True
+        )
     check_invariants(world)
 
 
