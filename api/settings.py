@@ -101,6 +101,10 @@ class Settings(_Section, frozen=True, kw_only=True):
     """None: no pages, for an installation that has front ends of its own."""
     demo: DemoConfig = DemoConfig()
 
+    def __post_init__(self) -> None:
+        if self.issuance.bound >= self.journey.generation_bound:
+            raise ValueError("issuance.bound: less than journey.generation_bound, when web gives up")
+
     @property
     def home_path(self) -> Path:
         return Path(self.home)

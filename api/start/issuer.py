@@ -46,7 +46,9 @@ def main(settings: Settings) -> None:
     log.info("worker-confinement", **shown)
     token = Token.open(settings.hsm.issuing, settings.hsm.issuing.read_pin())
     authority = open_authority(token, layout, clock)
-    profiles = load_profiles(settings.pki, clock=clock, random=random)
+    profiles = load_profiles(
+        settings.pki, clock=clock, random=random, professional_key=settings.keystore.key_type
+    )
     database = Database(settings.database.registry, channel="registry", pool_size=16)
     keys = provider_keys(settings.identity, clock)
     verifier = AssertionVerifier(settings.identity, keys, clock, allow_simulated=settings.demo.enabled)
@@ -55,7 +57,6 @@ def main(settings: Settings) -> None:
         authority=authority,
         profile=profiles.professional,
         workshop=workshop,
-        key_type=settings.keystore.key_type,
         config=settings.issuance,
         renewal=settings.renewal.rules,
         clock=clock,
@@ -69,6 +70,7 @@ def main(settings: Settings) -> None:
         checks={
             "registry-database": in_order(database),
             "token": authority.probe,
+            "keystore-template": workshop.check,
         },
         shown={"walls": standing, "worker_confinement": shown},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import platform
 import re
 from typing import Literal
 from urllib.parse import urlsplit
@@ -45,10 +46,15 @@ class IssuanceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     per_person_hour: int = 20
     """The issuer's own limit, whatever web allows."""
     reap_every: float = 1.0
+    instance: str = msgspec.field(default_factory=lambda: platform.node()[:36] or "issuer")
+    """Which issuer this is, of several over one registry: each ends at once what only its own previous
+    run was making. The host's name where not set; the same after a restart, and nobody else's."""
 
     def __post_init__(self) -> None:
         if min(self.workers, self.queue, self.bound, self.delivery, self.per_person_hour) < 1:
             raise ValueError("issuance: every limit is at least 1")
+        if not 1 <= len(self.instance) <= 36:
+            raise ValueError("issuance.instance: 1 to 36 characters")
         if self.reap_every <= 0:
             raise ValueError("issuance.reap_every: a positive number of seconds")
 
@@ -90,9 +96,8 @@ class PkiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     cps_url: str = "https://pki.example.org/cps"
     ncp_audited: bool = False
     """State ETSI's NCP policy (EN 319 411-1) too; only for whom an auditor found to keep it."""
-    professional_key_type: KeyType | None = None
     professional_validity_days: int | None = None
-    """Both: the profile's own where not set."""
+    """The profile's own where not set."""
     profiles: str | None = None
     """A folder whose <profile>.toml files replace the ones that come with myCert."""
 

@@ -31,7 +31,6 @@ from issuer.issuance.authority import Authority
 from issuer.issuance.config import IssuanceConfig
 from issuer.issuance.ending import ISSUING, end_generation
 from issuer.issuance.keystore.errors import WorkshopError
-from issuer.issuance.keystore.keypairs import KeyType
 from issuer.issuance.keystore.messages import KeystoreOrder
 from issuer.issuance.keystore.pkcs12 import Profile as KeystoreProfile
 from issuer.issuance.keystore.workshop import Workshop
@@ -87,7 +86,6 @@ class Issuance:
         authority: Authority,
         profile: Profile,
         workshop: Workshop,
-        key_type: KeyType,
         config: IssuanceConfig,
         renewal: RenewalRules,
         clock: Clock,
@@ -97,12 +95,10 @@ class Issuance:
         self._authority = authority
         self._profile = profile
         self._workshop = workshop
-        self._key_type = key_type
         self._config = config
         self._renewal = renewal
         self._clock = clock
         self._random = random
-        self.run = str(uuid.UUID(bytes=random(16), version=4))
         self._threads = ThreadPoolExecutor(config.workers, thread_name_prefix="issuance")
         self._lock = threading.Lock()
         self._in_hand: set[str] = set()
@@ -127,12 +123,12 @@ class Issuance:
             profession_label=identity.profession_label,
             email=order.email,
             language=order.language,
-            key_type=self._key_type,
+            key_type=self._profile.key_type,
             keystore_profile=order.keystore_profile,
             terms=order.terms,
             terms_accepted_at=order.terms_accepted_at,
             recipient=order.recipient,
-            run=self.run,
+            run=self._config.instance,
             renews=order.renews,
         )
         with self._database.read() as connection:
@@ -143,6 +139,7 @@ class Issuance:
             raise WrongState("accepted too long ago")
         self._take_in_hand(new.id)
         try:
+            self._workshop.check()
             self._check_token(now)
             store, claimed = self._claim(identity, order, new, now)
         except BaseException:
@@ -231,7 +228,7 @@ class Issuance:
             raise WrongState("waited past its bound")
         fault_point(FaultPoint.GENERATION_BEGUN)
         order = KeystoreOrder(
-            key_type=self._key_type,
+            key_type=self._profile.key_type,
             recipient=store.recipient,
             context=sealing_context(store.request_id, store.id),
             friendly_name=f"myCert {store.ehealth_id}",

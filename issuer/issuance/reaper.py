@@ -11,10 +11,8 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from issuer.clock import Clock
-from issuer.errors import IssuerError
 from issuer.issuance.config import IssuanceConfig
 from issuer.issuance.ending import end_generation, end_retirement
 from issuer.issuance.issuing import Issuance
@@ -22,7 +20,6 @@ from issuer.issuance.reminders import Reminders
 from issuer.registry import deliveries, outbox, stores
 from issuer.registry.database import Database
 from issuer.registry.stores import Store
-from policies.errors import PolicyRefusal
 from policies.lifecycle import StoreEvent, statuses_before
 
 log = structlog.get_logger(__name__)
@@ -43,7 +40,7 @@ class Reaper:
         while True:
             try:
                 self.round()
-            except SQLAlchemyError as error:
+            except Exception as error:  # noqa: BLE001 - deadlines must not end with the thread, whatever it was
                 log.warning("reaper-round-failed", cause=type(error).__name__)
             if stop.wait(self._config.reap_every):
                 return
@@ -66,17 +63,18 @@ class Reaper:
         for item in items:
             try:
                 act(item)
-            except (SQLAlchemyError, PolicyRefusal, IssuerError) as error:
+            except Exception as error:  # noqa: BLE001 - one that cannot be ended now keeps no other from its end
                 log.warning("reaper-step-failed", step=act.__name__, cause=type(error).__name__)
 
     def _orphaned(self, store: Store, now: datetime) -> bool:
-        """Nobody in this process makes it: an earlier run's, or one that could not be given up.
+        """Nobody makes it: it is of an earlier run of this issuer, or could not be given up.
 
-        A claim is in hand before its row is visible, so what is not in hand is nobody's. And
-        whoever has it in hand past its bound holds it in vain.
+        A claim is in hand before its row is visible, so what of ours is not in hand is nobody's.
+        Whoever has it in hand past its bound, another issuer too, holds it in vain.
         """
         late = now >= store.created_at + timedelta(seconds=self._config.bound)
-        return late or store.id not in self._issuance.in_hand()
+        ours = store.run == self._config.instance
+        return late or (ours and store.id not in self._issuance.in_hand())
 
     def _revoke_orphan(self, store: Store) -> None:
         with self._database.write() as connection:

@@ -1,7 +1,7 @@
 """The registry's tables: what the issuer has done, and what relying services are told.
 
-Who writes: the issuer (everything), the publisher (answers, and its own audit events),
-the mailer (the outbox's sending state). Web and status only read.
+Who writes: the issuer (everything else), the publisher (answers), the mailer (the outbox's
+sending state). Web and status only read.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ stores = sa.Table(
     sa.Column("terms_language", sa.String(8), nullable=False),
     sa.Column("terms_accepted_at", UtcDateTime, nullable=False),
     sa.Column("recipient", sa.LargeBinary, nullable=False),  # X25519 public key of the delivery token
-    sa.Column("run", sa.String(36), nullable=False),  # which life of which issuer works on it
+    sa.Column("run", sa.String(36), nullable=False),  # issuance.instance of the issuer that works on it
     sa.Column("renews", sa.String(36)),  # the store whose place this one takes when it is activated
     sa.Column("sha256_fingerprint", sa.String(64)),
     sa.Column("not_before", UtcDateTime),

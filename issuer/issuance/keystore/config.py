@@ -15,7 +15,8 @@ Rounds = Annotated[int, msgspec.Meta(ge=2_048, le=300_000)]
 
 
 class KeystoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    key_type: KeyType = "rsa-3072"
+    # One of the professional profile's; its first where not set.
+    key_type: KeyType | None = None
     # The password carries the strength (130 bits), so the rounds need not (shared/profiles.md).
     kdf_rounds: Rounds = 20_000
     legacy_kdf_rounds: Rounds = 5_000

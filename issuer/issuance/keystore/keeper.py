@@ -60,6 +60,11 @@ class TemplateKeeper:
     def template_pid(self) -> int | None:
         return self._pid
 
+    def check(self) -> None:
+        """Raises WorkshopError where no template runs and another could not be started; not in between."""
+        if (refusal := self._refusal) is not None:
+            raise refusal
+
     def hand_over(self, job: socket.socket, deadline: float) -> None:
         """Give a job's socket to the template, or to the next one if this one is just dying.
 
@@ -115,8 +120,8 @@ class TemplateKeeper:
                     self._control = control
                 self._announce(control, process.pid)
                 self._listen(control)
-            except (WorkshopError, OSError) as error:
-                _LOG.error("%s", error)
+            except Exception as error:  # noqa: BLE001 - this thread alone can start another template
+                _LOG.error("%s: %s", type(error).__name__, error)
                 self._refusal = WorkshopError(str(error))
             finally:
                 with self._changed:

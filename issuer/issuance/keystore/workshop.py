@@ -80,8 +80,12 @@ class Workshop:
 
     @property
     def template_pid(self) -> int | None:
-        """For the health page; None for the moment in which a died template is being replaced."""
+        """None for the moment in which a died template is being replaced."""
         return self._keeper.template_pid
+
+    def check(self) -> None:
+        """Raises WorkshopError where a died template could not be replaced: no store can be made."""
+        self._keeper.check()
 
     def close(self) -> None:
         self._keeper.close()

@@ -99,13 +99,18 @@ _SAMPLE = Subject(
 )
 
 
-def load_profiles(pki: PkiConfig, *, clock: Clock, random: RandomBytes) -> Profiles:
-    """Parse and prove the profiles, the operator's before those of myCert; raises ProfileRefused."""
+def load_profiles(
+    pki: PkiConfig, *, clock: Clock, random: RandomBytes, professional_key: KeyType | None = None
+) -> Profiles:
+    """Parse and prove the profiles, the operator's before those of myCert; raises ProfileRefused.
+
+    ``professional_key`` is one of the key types of that profile, its first where nothing is said.
+    """
     profiles = Profiles(
         root=_load("root", pki),
         issuing=_load("issuing", pki),
         ocsp=_load("ocsp", pki),
-        professional=_load("professional", pki),
+        professional=_load("professional", pki, professional_key),
     )
     now = clock()
     root = _sample_issuer("root", profiles.root)
@@ -117,7 +122,7 @@ def load_profiles(pki: PkiConfig, *, clock: Clock, random: RandomBytes) -> Profi
     return profiles
 
 
-def _load(name: ProfileName, pki: PkiConfig) -> Profile:
+def _load(name: ProfileName, pki: PkiConfig, key_type: KeyType | None = None) -> Profile:
     source = resources.files(__name__).joinpath(f"{name}.toml").read_bytes()
     if pki.profiles is not None and (own := Path(pki.profiles) / f"{name}.toml").exists():
         source = own.read_bytes()
@@ -125,10 +130,11 @@ def _load(name: ProfileName, pki: PkiConfig) -> Profile:
         config = msgspec.toml.decode(source, type=ProfileConfig)
     except msgspec.MsgspecError as error:
         raise ProfileRefused(f"{name}: {error}") from None
-    days, key_type = config.validity_days, config.key_types[0] if config.key_types else None
+    days = config.validity_days
     if name == "professional":
         days = pki.professional_validity_days or days
-        key_type = pki.professional_key_type or key_type
+    if key_type is None and config.key_types:
+        key_type = config.key_types[0]
     if key_type is None or key_type not in config.key_types:
         raise ProfileRefused(f"{name}: {key_type} is not among its key types")
     if not 1 <= days <= _LONGEST_DAYS[name]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -12,7 +13,7 @@ from api.internal.client import IssuerSilent, IssuerUnreachable
 from api.journey.ordering import order_store
 from api.journey.tokens import base64url
 from api.problems import RemoteProblem
-from issuer.issuance.keystore.errors import WorkerFailed
+from issuer.issuance.keystore.errors import WorkerFailed, WorkshopError
 from issuer.issuance.keystore.workshop import Workshop
 from issuer.registry.tables import abandonments, audit_events, certificates, deliveries, revocations, stores
 from policies.errors import WrongState
@@ -201,6 +202,35 @@ def test_a_new_run_of_the_issuer_ends_what_the_last_one_left(world: World, step:
     assert (event["actor"], event["details"]["reason"]) == ("service", "generation-failed")
     check_invariants(world)
     world.until_ready(person)
+    check_invariants(world)
+
+
+def test_several_issuers_leave_each_others_stores_alone(world: World) -> None:
+    """Over one registry, until the bound is past: then nobody can be making it any more."""
+    world.until_state(world.person(), RequestState.GENERATING)
+    world.issuance_config = msgspec.structs.replace(world.issuance_config, instance="another")
+    world.start_issuer()
+    world.reaper.round()
+    assert statuses(world) == {StoreStatus.ISSUING: 1}
+    world.clock.pass_time(seconds=116)
+    world.reaper.round()
+    assert statuses(world) == {StoreStatus.REVOKED: 1}
+    check_invariants(world)
+
+
+def test_without_a_template_no_order_is_taken(world: World) -> None:
+    begun = world.until_state(person := world.person(), RequestState.CODE_SENT)
+    keeper = world.workshop._keeper
+    keeper._refusal = WorkshopError("cannot be confined")
+    try:
+        with pytest.raises(RemoteProblem, match="ca-unavailable"):
+            world.verification.verify(person, begun.request_id, begun.code, None)
+    finally:
+        keeper._refusal = None
+    assert rows(world, stores) == []
+    world.verification.verify(person, begun.request_id, begun.code, None)
+    world.go_on()
+    assert statuses(world) == {StoreStatus.ACTIVE: 1}
     check_invariants(world)
 
 

@@ -115,8 +115,15 @@ def test_professionals_have_rsa_3072_for_two_years_by_default() -> None:
 
 @pytest.mark.parametrize("key_type", ["rsa-2048", "rsa-3072", "rsa-4096", "p-256", "p-384"])
 def test_key_types_by_setting(key_type: KeyType) -> None:
-    pki = PkiConfig(public_url="http://pki.example.org", professional_key_type=key_type)
-    assert load(pki).professional.key_type == key_type
+    found = load_profiles(PUBLIC, clock=lambda: NOW, random=system_random, professional_key=key_type)
+    assert found.professional.key_type == key_type
+
+
+def test_a_key_type_that_the_profile_has_not_refuses_the_start(tmp_path: Path) -> None:
+    pki = override(tmp_path, "professional", PROFESSIONAL)
+    assert load(pki).professional.key_type == "p-256"
+    with pytest.raises(ProfileRefused, match="rsa-3072 is not among its key types"):
+        load_profiles(pki, clock=lambda: NOW, random=system_random, professional_key="rsa-3072")
 
 
 def test_ncp_is_stated_only_by_an_audited_operator() -> None:
