@@ -37,6 +37,8 @@ def forbid(connection: Connection, table: str, verb: str, condition: str, *, nam
     """Refuse a row's ``verb`` (INSERT, UPDATE or DELETE) under a condition on OLD and NEW."""
     trigger = f"{table}_{name}"
     if connection.dialect.name == "sqlite":
+        # SQLite knows the standard's words since 3.39 only; its own mean the same.
+        condition = condition.replace("IS DISTINCT FROM", "IS NOT")
         body = f"WHEN {condition} BEGIN SELECT RAISE(ABORT, '{trigger}'); END"
         connection.execute(sa.text(f"CREATE TRIGGER {trigger} BEFORE {verb} ON {table} {body}"))
         return

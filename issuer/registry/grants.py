@@ -32,11 +32,9 @@ REGISTRY: Grants = {
         "crls": ["SELECT"],
         "answers": ["SELECT", "INSERT", "UPDATE", "DELETE"],
         "batches": ["SELECT", "INSERT", "UPDATE"],
-        "audit_events": ["INSERT"],
     },
     "mycert_mailer": {
         "outbox": ["SELECT", "UPDATE (due_at, attempts, sent_at, refused_at, last_error)"],
-        "audit_events": ["INSERT"],
     },
     "mycert_web": {
         "stores": ["SELECT"],
