@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -188,7 +189,7 @@ def locked(path: str) -> Iterator[None]:
     """Hold the lock file against other processes. It ends with the process, however that ends.
 
     Initialising and logging in race between processes: of four started together,
-    a quarter of the log-ins failed.
+    a quarter of the log-ins failed. Raises TokenUnavailable where another never lets go.
     """
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -197,10 +198,22 @@ def locked(path: str) -> Iterator[None]:
     except OSError as error:
         raise TokenUnavailable(f"lock file {path}: {error.strerror}") from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while not _try_lock(descriptor):
+            if time.monotonic() > deadline:
+                raise TokenUnavailable(f"lock file {path}: another process holds it")
+            time.sleep(0.01)
         yield
     finally:
         os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def initialise_token(config: TokenConfig, so_pin: Secret, user_pin: Secret) -> str:

@@ -78,3 +78,14 @@ def test_a_lock_file_that_cannot_be_had_is_named(tmp_path: Path) -> None:
     path = tmp_path / "file" / "hsm.lock"
     with pytest.raises(TokenUnavailable, match="lock file"), locked(str(path)):
         pass
+
+
+def test_a_lock_file_that_nobody_lets_go_of_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hsm.module.DRAIN_SECONDS", 0.05)
+    path = str(tmp_path / "hsm.lock")
+    with locked(path), pytest.raises(TokenUnavailable, match="another process holds it"), locked(path):
+        pass
+    with locked(path):
+        pass
