@@ -33,7 +33,7 @@ from issuer.issuance.keys import key_type_of, spki_sha256
 from issuer.issuance.lint import lint_crl
 from issuer.issuance.profiles import Profile, Profiles
 from issuer.issuance.subjects import authority_name
-from issuer.issuance.templates import Issuer, Template, serial_text
+from issuer.issuance.templates import BACKDATE, Issuer, Template, serial_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +144,7 @@ class Making:
         # A file with the number that this ceremony announced is the one it wrote before a crash.
         if not path.exists() or not self.journal.announced("sign", output=path.name, number=previous):
             now = self.clock()
+            begin = now - BACKDATE  # ADR 32
             for revoked in step.revoke:
                 serial = self._issued_by(signer, revoked.certificate).serial_number
                 # Written once and for good: a serial revoked before keeps its first entry.
@@ -152,8 +153,8 @@ class Making:
             der = build_crl(
                 signer,
                 number=previous + 1,
-                this_update=now,
-                next_update=now + timedelta(days=step.days),
+                this_update=begin,
+                next_update=begin + timedelta(days=step.days),
                 entries=entries.values(),
             )
             lint_crl(der, "arl")

@@ -13,9 +13,9 @@ from policies.reasons import X509Reason
 AuthorityName = Literal["root", "issuing"]
 TokenName = Literal["root", "issuing", "status"]
 # Plain names in the output folder: nothing else can be reached from a script.
-FileName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,59}\.(cer|crl)$")]
-KeyLabel = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-CeremonyName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+FileName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,59}\.(cer|crl)\Z")]
+KeyLabel = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+CeremonyName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,39}\Z")]
 
 ARL_DAYS: Final = 365
 
