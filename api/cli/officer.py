@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 from typing import Any, TypeVar
 
 import click
@@ -44,5 +44,6 @@ def ask_issuer(
 
 
 def officer_name() -> str:
-    """Who is at the keyboard: behind sudo, the person who called it."""
-    return os.environ.get("SUDO_USER") or getpass.getuser()
+    """Who is at the keyboard, by the kernel's word: to root alone the environment says who called sudo."""
+    name = pwd.getpwuid(os.getuid()).pw_name
+    return os.environ.get("SUDO_USER", name) if os.geteuid() == 0 else name

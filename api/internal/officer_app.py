@@ -21,7 +21,7 @@ from policies.reasons import RevocationReason
 
 _MAX_BODY = 64 * 1024
 
-Officer = Annotated[str, msgspec.Meta(min_length=1, max_length=48, pattern=r"^[\w.@-]+$")]
+Officer = Annotated[str, msgspec.Meta(min_length=1, max_length=48, pattern=r"^[\w.@-]+\Z")]
 
 
 class StoreRecord(Wire, frozen=True, kw_only=True):

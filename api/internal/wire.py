@@ -9,8 +9,11 @@ import msgspec
 
 from policies.reasons import DeactivationReason
 
-Id = Annotated[str, msgspec.Meta(pattern="^[0-9a-f-]{36}$")]
+Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f-]{36}\Z")]
 PublicKey = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,8 +29,8 @@ class OrderMessage(Wire, frozen=True, kw_only=True):
     terms_version: Annotated[str, msgspec.Meta(max_length=32)]
     terms_sha256: Annotated[str, msgspec.Meta(max_length=64)]
     terms_language: Annotated[str, msgspec.Meta(max_length=8)]
-    terms_accepted_at: datetime
-    accepted_at: datetime
+    terms_accepted_at: Moment
+    accepted_at: Moment
     renews: Id | None = None
 
 

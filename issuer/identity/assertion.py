@@ -24,6 +24,8 @@ from policies.eligibility import Standing
 MAX_TOKEN_BYTES = 16 * 1024
 MAX_HEADER_BYTES = 2 * 1024
 MAX_NAME = 256
+MAX_CODE = 64
+"""Of a profession's code: the certificate's title holds no longer one (RFC 5280, ub-title)."""
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 _LOGOUT_SECONDS = 120
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
@@ -127,7 +129,7 @@ class AssertionVerifier:
             proven_number = ehealth_id(number) if number else None
         except ValueError:
             raise AssertionRefused("the eHealthID is malformed") from None
-        profession = claims.name(names.profession_code)
+        profession = claims.name(names.profession_code, most=MAX_CODE)
         given_name = claims.name(names.given_name, needed=bool(profession))
         family_name = claims.name(names.family_name, needed=bool(profession))
         primary = claims.text(names.primary_identifier)
@@ -186,10 +188,10 @@ class _Claims:
             raise AssertionRefused(f"claim {name} is missing")
         return value
 
-    def name(self, name: str, *, needed: bool = False) -> str:
+    def name(self, name: str, *, needed: bool = False, most: int = MAX_NAME) -> str:
         """For people to read: letters composed (NFC), as a certificate wants them (RFC 5280 4.1.2.4)."""
         value = unicodedata.normalize("NFC", self.text(name, needed=needed).strip())
-        if len(value) > MAX_NAME:
+        if len(value) > most:
             raise AssertionRefused(f"claim {name} is too long")
         return value
 

@@ -255,6 +255,11 @@ def test_unfit_names_are_refused(verifier, provider, name):
     refused(verifier, provider.assertion(family_name=name))
 
 
+def test_a_profession_that_no_certificate_could_carry_is_refused(verifier, provider):
+    assert verifier.verify(provider.assertion(profession_code="X" * 64)).profession_code == "X" * 64
+    refused(verifier, provider.assertion(profession_code="X" * 65))
+
+
 def test_names_are_composed(verifier, provider):
     decomposed = unicodedata.normalize("NFD", "ZOÉ ŠŤASTNÁ")
     assert verifier.verify(provider.assertion(given_name=f" {decomposed} ")).given_name == "ZOÉ ŠŤASTNÁ"
