@@ -128,8 +128,6 @@ def problem_of(error: BaseException) -> Problem:
         return problem(code, **extensions)
     if isinstance(error, _DATABASE_AWAY):
         return problem("ca-unavailable")
-    if isinstance(error, msgspec.DecodeError):  # ValidationError is one
-        return problem("invalid-request")
     if isinstance(error, HTTPException):
         if error.detail == _CLIENT_GONE:
             return problem("invalid-request", status=400)

@@ -169,8 +169,11 @@ def _derive(document: dict[str, Any]) -> None:
     demo, server = document.get("demo", {}), document.get("server", {})
     if str(demo.get("enabled", False)).lower() != "true":
         return
-    port = int(server.get("port") or 8000)
-    status_port = int(server.get("status_port") or 0) or port + 1
+    try:
+        port = int(server.get("port") or 8000)
+        status_port = int(server.get("status_port") or 0) or port + 1
+    except ValueError:
+        raise SettingsRefused("server.port, server.status_port: a number") from None
     document.setdefault("pki", {}).setdefault("public_url", f"http://127.0.0.1:{status_port}")
     demo["idp_port"] = int(demo.get("idp_port") or 0) or port + 2
     demo["mailbox_port"] = int(demo.get("mailbox_port") or 0) or port + 3

@@ -84,8 +84,8 @@ def run(
     """Serve until SIGTERM or SIGINT, then finish what runs, at most ``grace`` seconds, and return.
 
     ``on_start`` runs once every address answers; then each of ``background`` has a thread of its own, until
-    its event is set. ``on_end`` runs at the signal, so that nothing waits in vain for the end. After the last
-    connection ended the background ends, and then ``on_stop`` runs.
+    its event is set; one that raises ends the process. ``on_end`` runs at the signal, that nothing waits in
+    vain for the end. After the last connection ended the background ends, and then ``on_stop`` runs.
     """
     log = get_logger()
 
@@ -101,11 +101,21 @@ def run(
             server.should_exit = True
 
     async def serve() -> None:
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, end)
+            loop.add_signal_handler(number, end)
         started: list[_Server] = []
         stop = threading.Event()
-        threads = [threading.Thread(target=work, args=(stop,), daemon=True) for work in background]
+
+        def beside(work: Callable[[threading.Event], None]) -> None:
+            """Without this work the process is not what it seems: it ends, to be started anew."""
+            try:
+                work(stop)
+            except Exception:
+                log.exception("background-failed")
+                loop.call_soon_threadsafe(end)
+
+        threads = [threading.Thread(target=beside, args=(work,), daemon=True) for work in background]
         try:
             for server, sock in zip(servers, sockets, strict=True):
                 await server.startup([sock])
@@ -204,6 +214,7 @@ class _Protocol(HttpToolsProtocol):
         self._in_head = True
         self._between = True
         self._deadline: float | None = self.loop.time() + entry.limits.request_seconds
+        self._unread, self._read_at = 0, self.loop.time()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -216,14 +227,14 @@ class _Protocol(HttpToolsProtocol):
             transport.abort()
 
     def _makes_room(self) -> bool:
-        """Whether one that waits for its request left, of the address that holds most.
+        """Whether one that waits for a request left, of the address that holds most.
 
         That address's own newcomers find no room: so it takes nobody else's places. Behind a proxy all come
         from one address, and who comes last is sent away.
         """
         others = [one for one in self.connections if isinstance(one, _Protocol)]
         ((peer, _),) = Counter(one._peer for one in others).most_common(1)
-        waiting = (one for one in others if one._peer == peer and one._deadline is not None)
+        waiting = (one for one in others if one._peer == peer and (one._deadline is not None or one._idle))
         if peer == self._peer or (one := next(waiting, None)) is None:
             return False
         one.transport.abort()
@@ -281,7 +292,13 @@ class _Protocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def close_if_late(self, now: float) -> None:
-        if self._deadline is not None and now > self._deadline:
+        """Who sends too slowly; and who reads nothing of what it asked for, and would hold it for ever."""
+        unread = self.transport.get_write_buffer_size()
+        if not unread or unread < self._unread:
+            self._read_at = now
+        self._unread = unread
+        late = self._deadline is not None and now > self._deadline
+        if late or now - self._read_at > self._limits.request_seconds:
             self._deadline = None
             self.transport.abort()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,9 +72,11 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(WRONG_USE)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - printed whole
         status = exit_status(error)
         if status is None:
-            raise
+            # By itself Python would end with the status of a check that found something.
+            traceback.print_exc()
+            sys.exit(os.EX_SOFTWARE)
         click.echo(f"mycert: {error}", err=True)
         sys.exit(status)

@@ -9,12 +9,16 @@ import httpx
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.addresses import SocketRefused
 from api.cli import FOUND, UNREACHABLE, WRONG_USE
 from api.demo.config import DemoDisabled
 from api.problems import RemoteProblem, problem_of
+from api.reach import ReachRefused
 from api.settings import Settings, SettingsRefused, load
 from issuer.ceremony.script import CeremonyRefused
 from issuer.errors import CaUnavailable, IssuerError
+from issuer.faults import FaultsRefused
+from issuer.identity.errors import IdentityConfigRefused
 from issuer.secrets import HsmError, SecretFileRefused, TokenUnavailable
 from policies.errors import PolicyRefusal
 
@@ -28,6 +32,10 @@ _REFUSALS = (
     CeremonyRefused,
     RemoteProblem,
     FileExistsError,
+    SocketRefused,
+    ReachRefused,
+    FaultsRefused,
+    IdentityConfigRefused,
 )
 
 

@@ -62,7 +62,11 @@ class IssuerClient:
     def _call(
         self, path: str, assertion: str, message: msgspec.Struct | None, answer: type[_Answer]
     ) -> _Answer:
-        return msgspec.json.decode(self._send(path, assertion, message), type=answer)
+        try:
+            return msgspec.json.decode(self._send(path, assertion, message), type=answer)
+        except msgspec.DecodeError:
+            # Of another version, perhaps: what the call did is in the registry.
+            raise IssuerSilent("answered in words that are not ours") from None
 
     def _send(self, path: str, assertion: str, message: msgspec.Struct | None) -> bytes:
         headers = {"Authorization": f"Bearer {assertion}"}

@@ -35,8 +35,9 @@ from issuer.issuance.issuing import Issuance, Order
 from policies.terms import AcceptedTerms
 
 _MAX_BODY = 64 * 1024
-_LANE = Lane("web-door", threads=24)
-_PROOF = Lane("proof", threads=8)
+# Together less patient than web (IssuerClient), which shall hear that nothing was begun.
+_LANE = Lane("web-door", threads=24, patience=3.0)
+_PROOF = Lane("proof", threads=8, patience=3.0)
 
 
 @post("/orders", status_code=HTTP_202_ACCEPTED)

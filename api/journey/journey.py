@@ -11,7 +11,7 @@ import hmac
 import uuid
 from datetime import timedelta
 
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from api.journey import records
 from api.journey.records import NO_CODE, JourneyRequest, shown
@@ -150,7 +150,8 @@ class Journey:
         with self._steps.database.read() as connection:
             overdue = records.overdue(connection, now)
         for request in overdue:
-            with contextlib.suppress(NotFound):
+            # A registry that is away keeps nothing from being purged.
+            with contextlib.suppress(NotFound, OperationalError):
                 self._steps.synchronise(request)
         before = now - timedelta(hours=self._steps.config.purge_hours)
         with self._steps.database.read() as connection:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from api.internal.client import IssuerSilent, IssuerUnreachable
 from api.internal.wire import OrderMessage
 from api.journey import records
@@ -62,11 +64,16 @@ def order_store(
             _withdraw(steps, person, request, refusal)
         raise
     fault_point(FaultPoint.STORE_ORDERED)
-    with steps.database.write() as connection:
-        connection.execute(
-            requests.update().where(requests.c.id == request.id).values(store_id=ordered.store_id)
-        )
-        latest = records.find(connection, request.id, request.ehealth_id)
+    try:
+        with steps.database.write() as connection:
+            connection.execute(
+                requests.update().where(requests.c.id == request.id).values(store_id=ordered.store_id)
+            )
+            latest = records.find(connection, request.id, request.ehealth_id)
+    except SQLAlchemyError:
+        if not answerable:
+            steps.abandon(person, request)  # As above: nobody could open it.
+        raise
     if latest.state not in (RequestState.GENERATING, RequestState.READY, RequestState.DELIVERED):
         # It ended, or was taken back, between our transition and the order: nobody waits for this store.
         steps.abandon(person, request)

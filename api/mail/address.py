@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from email.headerregistry import Address
 
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
@@ -47,4 +48,11 @@ def parse_address(text: str) -> EmailAddress:
     wire = valid.ascii_email
     if wire is None or len(wire) > MAX_LENGTH:
         raise AddressRefused("too long on the wire")
+    try:
+        # The header's parser decodes what looks like an encoded word (RFC 2047), and refuses it here.
+        unread = Address(addr_spec=wire).addr_spec != wire
+    except ValueError:
+        unread = True
+    if unread:
+        raise AddressRefused("no header can carry it")
     return EmailAddress(text=valid.normalized, wire=wire)

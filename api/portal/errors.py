@@ -12,6 +12,7 @@ from api.logs import get_logger
 from api.portal.desk import Desk
 from api.portal.visit import LoginNeeded, Visitor, go, recognise, show
 from api.problems import problem_of, record_problem
+from issuer.identity.errors import ProviderKeysUnavailable
 from policies.eligibility import GATE_REFUSALS, judge
 
 log = get_logger()
@@ -54,6 +55,8 @@ def refusal_page(
 ) -> Response[Any]:
     document = problem_of(error)
     code = str(getattr(error, "code", document.code))
+    if isinstance(error, ProviderKeysUnavailable):
+        code = "login-unavailable"  # The provider's trouble, and not who asks.
     status = _OWN.get(code, document.status)
     if code in _OWN:
         log.info("refused", problem=code, cause=error)

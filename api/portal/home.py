@@ -7,11 +7,12 @@ from litestar.params import FromQuery
 from litestar.response import Redirect
 
 from api.journey.holdings import HeldStore
+from api.journey.records import JourneyRequest
 from api.lanes import ISSUING, READING
 from api.portal.visit import Here, Visit, go
 from api.web.schemas import StoreOut
 from policies.eligibility import GateRefused, judge
-from policies.errors import PolicyRefusal
+from policies.errors import AlreadyDeactivated, PolicyRefusal, WrongState
 from policies.lifecycle import StoreStatus
 
 _NOTICES = frozenset({"deactivated", "cancelled", "delivered"})
@@ -45,11 +46,18 @@ def start(visit: Here) -> Redirect:
     person, journey = visit.person, visit.cases.journey
     current = journey.current(person)
     if current is None or visit.text("restart") == "yes":
-        if current is not None and current.renews is not None:
-            current = journey.renew(person, current.renews, visit.start_key)
-        else:
-            current = journey.start(person, visit.start_key)
+        current = _renewed(visit, current) or journey.start(person, visit.start_key)
     return go(f"/requests/{current.id}")
+
+
+def _renewed(visit: Visit, current: JourneyRequest | None) -> JourneyRequest | None:
+    """Anew, where what is under way renews a store that has not made way, or ended, meanwhile."""
+    if current is None or current.renews is None:
+        return None
+    try:
+        return visit.cases.journey.renew(visit.person, current.renews, visit.start_key)
+    except (AlreadyDeactivated, WrongState):
+        return None
 
 
 def _renewable(visit: Visit, store: StoreOut) -> bool:

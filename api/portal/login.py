@@ -43,7 +43,8 @@ def login(
     public = urlsplit(desk.public_url)
     if request.headers.get("host", public.netloc) != public.netloc:
         # The provider leads back to the public address, where this host's cookies would be missing.
-        return Redirect(f"{desk.public_url}/login?to={place}", status_code=303)
+        step_up = "&again=true" if again else ""
+        return Redirect(f"{desk.public_url}/login?to={place}{step_up}", status_code=303)
     cookie = desk.random(COOKIE_BYTES)
     language = language_of(request, desk)
     answer = Redirect(
@@ -66,6 +67,9 @@ def callback(request: Request[Any, Any, Any], desk: NamedDependency[Desk]) -> Re
         raise LoginRefused("no log-in was begun in this browser")
     if request.query_params.get("iss", desk.identity.issuer) != desk.identity.issuer:
         raise LoginRefused("another issuer's answer (RFC 9207)")
+    if "code" not in request.query_params:
+        # Said by whoever made the address: to the log alone, and shortened.
+        raise LoginRefused(f"no code: {request.query_params.get('error', '')!r:.60}")
     attempt = _attempt(cookie)
     assertion = desk.provider.redeem(str(request.url), attempt)
     try:

@@ -13,10 +13,13 @@ from litestar.response import Redirect
 from api.journey.records import JourneyRequest
 from api.journey.tokens import DELIVERY_TOKEN_BYTES, base64url
 from api.lanes import ISSUING, MAILING, READING
+from api.mail.errors import MailError
+from api.portal.sessions import parse_cookie
 from api.portal.visit import Answer, Here, Visit, go
+from api.problems import problem_of, record_problem
 from api.web.delivery import keystore_file
 from issuer.registry.deliveries import PARTS, Part
-from policies.errors import CodeMalformed
+from policies.errors import CodeMalformed, TooManyRequests
 from policies.lifecycle import BEFORE_GENERATION, RequestState
 
 _SHOWN_HERE = frozenset(
@@ -45,7 +48,7 @@ def show(visit: Here, request_id: FromPath[str], note: FromQuery[str | None] = N
             answer = visit.page(
                 "code.html", request=found, note=note, now=desk.cases.clock(), minutes=minutes
             )
-            if visit.delivery_token is None:
+            if parse_cookie(visit.delivery_token) is None:
                 # The browser's own, before the verification: a lost answer can then be asked for again.
                 token = base64url(desk.random(DELIVERY_TOKEN_BYTES))
                 answer.set_cookie(desk.cookies.delivery(token, found.id))
@@ -94,12 +97,11 @@ def set_email(visit: Here, request_id: FromPath[str]) -> Answer:
     profile = "legacy" if visit.text("keystore_profile") == "legacy" else "modern"
     try:
         desk.cases.verification.set_email(person, request_id, email, profile, visit.visitor.language)
-    except Exception as error:
-        code = getattr(error, "code", None)
-        if code not in ("email-invalid", "mail-unavailable", "too-many-requests"):
-            raise
+    except (MailError, TooManyRequests) as error:
+        refused = problem_of(error)
+        record_problem(refused, error)
         found = desk.cases.journey.find(person, request_id)
-        return _data(visit, found, email=email, profile=profile, note=code, status=422)
+        return _data(visit, found, email=email, profile=profile, note=refused.code, status=refused.status)
     return go(f"/requests/{request_id}")
 
 

@@ -12,6 +12,7 @@ from litestar.di import NamedDependency
 from litestar.response import Redirect
 from markupsafe import Markup
 
+from api.ids import check_ids
 from api.journey.holdings import HeldStore
 from api.journey.steps import Person
 from api.journey.use_cases import UseCases
@@ -167,7 +168,9 @@ def safe_place(place: str | None) -> str:
 
 
 async def begin_visit(request: Request[Any, Any, Any], desk: Desk) -> Visit:
-    """Raises FormInvalid for files, fields that stand twice, and texts that no field of ours can hold."""
+    """Raises NotFound for a path without an id of ours where one belongs; FormInvalid for files, fields
+    that stand twice, and texts that no field of ours can hold."""
+    check_ids(request)
     visitor = await recognise(request, desk)
     form: dict[str, str] = {}
     if request.method == "POST":

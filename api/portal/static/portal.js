@@ -50,7 +50,8 @@ for (const place of document.querySelectorAll("[data-progress]")) {
     }
     try {
       const answer = await fetch(place.dataset.progress, { headers: { Accept: "application/json" } });
-      if (!answer.ok || (await answer.json()).state !== "generating") {
+      // Another page is due where it is another state, or nobody's any more; a refusal of the moment is not.
+      if (answer.ok ? (await answer.json()).state !== "generating" : answer.status < 429) {
         location.reload();
         return;
       }
@@ -107,7 +108,14 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   if (!navigator.clipboard) continue;
   button.hidden = false;
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+    const shown = document.getElementById(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(shown.textContent);
+    } catch {
+      // Not allowed here: marked, so that it can be copied by hand.
+      getSelection().selectAllChildren(shown);
+      return;
+    }
     button.textContent = button.dataset.done;
     document.querySelector("[data-copied]").textContent = button.dataset.done;
   });

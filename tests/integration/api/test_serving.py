@@ -191,6 +191,15 @@ def test_a_slow_request_is_closed(toy: Callable[..., Toy]) -> None:
     assert httpx.get(f"{served.url}/").status_code == 200
 
 
+def test_an_answer_that_nobody_reads_is_given_up(toy: Callable[..., Toy]) -> None:
+    served = toy(request_seconds=1.5)
+    with socket.create_connection(("127.0.0.1", served.port), timeout=PATIENCE) as lazy:
+        lazy.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: not any(connection_established(served.port)), PATIENCE)
+    # Who reads gets all of it.
+    assert len(httpx.get(f"{served.url}/large").content) == 64 << 20
+
+
 def test_overload_is_told_with_a_time_to_come_back(toy: Callable[..., Toy]) -> None:
     served = toy()
     answers: list[httpx.Response] = []
@@ -228,8 +237,11 @@ def test_bodies_that_never_come_take_nobodys_place(toy: Callable[..., Toy]) -> N
 def test_one_address_cannot_hold_every_connection(toy: Callable[..., Toy]) -> None:
     served = toy()
     with contextlib.ExitStack() as opened:
-        for _ in range(LIMITS.connections):
-            opened.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+        for number in range(LIMITS.connections):
+            one = opened.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+            if number % 2:  # Having been served frees no place either, while the connection is kept.
+                one.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert one.recv(4096)
         wait_until(lambda: sum(connection_established(served.port)) >= LIMITS.connections, PATIENCE)
         # The same address finds no room, for it would only take its own ...
         assert served.raw(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") == b""
@@ -275,6 +287,29 @@ def connection_established(port: int) -> Iterator[bool]:
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
         yield fields[1].endswith(f":{port:04X}") and fields[3] == "01" and fields[4].endswith(":00000000")
+
+
+FAILING = """
+from api import logs
+from api.addresses import TcpAddress
+from api.sockets import Listener, run
+logs.configure("toy")
+run([Listener(app=None, address=TcpAddress(host="127.0.0.1", port=0))], background=[lambda stop: 1 / 0])
+"""
+
+
+def test_a_process_ends_with_the_work_beside_its_serving() -> None:
+    done = subprocess.run(
+        (sys.executable, "-c", FAILING),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    told = {entry["event"]: entry for entry in map(json.loads, done.stderr.splitlines())}
+    assert "ZeroDivisionError" in json.dumps(told["background-failed"])
+    assert "stopped" in told
 
 
 def test_a_socket_file_left_behind_is_replaced_and_one_in_service_is_not(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from api.journey.tables import journey_events, requests
 from api.portal.app import not_found_pages
 from api.portal.sessions import form_token, parse_cookie
 from api.web.budget import CallBudget
-from policies.lifecycle import RequestState
+from policies.lifecycle import RequestState, StoreStatus
 from tests.integration.portal.conftest import ADDRESS, Browser, Portal
 
 
@@ -201,6 +202,30 @@ def test_a_second_tab_goes_on_and_starting_over_is_asked_for(portal: Portal) -> 
     assert again != first
     assert browser.get(first).status_code == 410
     assert "Reprendre ma demande" in browser.get("/").text
+
+
+def test_starting_over_where_what_is_renewed_has_made_way(portal: Portal) -> None:
+    """Another browser cannot open the delivery, and sends its person home to start over."""
+    world, person = portal.world, portal.world.person()
+    first, _ = world.until_ready(person)
+    world.journey.complete(person, first)
+    (old,) = world.held_stores.all_of(person)
+    assert old.store.not_after is not None
+    world.clock.now = old.store.not_after - timedelta(days=30)
+    person = world.person()
+    renewal = world.journey.renew(person, old.store.id)
+    world.finish(person, renewal.id)
+    browser = portal.browser().log_in(person)
+    again = browser.post("/requests", restart="yes").headers["location"]
+    assert again != f"/requests/{renewal.id}"
+    assert state(portal, again) is RequestState.CREATED
+    assert not [one for one in world.held_stores.all_of(person) if one.store.status is StoreStatus.ACTIVE]
+
+
+@pytest.mark.parametrize("path", ["/requests/%00", "/stores/%00", "/requests/x/email", "/stores/x/renewal"])
+def test_what_is_no_id_is_not_sought(portal: Portal, path: str) -> None:
+    browser = portal.browser().log_in(portal.world.person())
+    assert browser.get(path).status_code == 404
 
 
 def test_steps_that_are_past_lead_to_where_it_stands(portal: Portal) -> None:

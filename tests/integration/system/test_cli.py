@@ -260,6 +260,21 @@ def test_wrong_use_is_2(quiet: Quiet, arguments: str) -> None:
     done = quiet.mycert(*arguments.format(checkout=CHECKOUT, home=quiet.home).split())
     assert done.returncode == WRONG_USE, done.stderr
     assert done.stderr.strip()
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"MYCERT_PORT": "abc"},
+        {"MYCERT_ISSUANCE__BOUND": "120"},
+        {"MYCERT_ISSUANCE__INSTANCE": "x" * 37},
+    ],
+    ids=str,
+)
+def test_settings_that_cannot_be_meant_are_wrong_use(quiet: Quiet, environment: dict[str, str]) -> None:
+    done = quiet.mycert("db", "check", **environment)
+    assert done.returncode == WRONG_USE, done.stderr
+    assert "Traceback" not in done.stderr
     assert "Traceback" not in done.stderr
 
 

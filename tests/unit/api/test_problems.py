@@ -128,7 +128,7 @@ def test_our_exceptions_answer_with_their_code(client: TestClient[Litestar]) -> 
     [
         ("unknown-code", "internal"),
         ("bug", "internal"),
-        ("msgspec", "invalid-request"),
+        ("msgspec", "internal"),
         ("bearer", "unauthenticated"),
         ("406", "not-acceptable"),
         ("415", "unsupported-media-type"),

@@ -59,6 +59,8 @@ def test_addresses_that_pass(text: str, shown: str, wire: str) -> None:
         "mon.@adresse.lu",
         "m..on@adresse.lu",
         "médecin@adresse.lu",
+        "=?utf-8?q?mon?=@adresse.lu",
+        "=?utf-8?b?bW9u?=@adresse.lu",
         f"{'a' * 65}@adresse.lu",
         f"a@{'b' * 64}.lu",
         f"a@{'b.' * 126}lu",
