@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import resource
 import signal
@@ -124,6 +125,9 @@ def run(
                 await on_start()
             for thread in threads:
                 thread.start()
+            # What the start has loaded stays: the collector need not look through all of it again and again.
+            gc.collect()
+            gc.freeze()
             log.info("serving", addresses=[str(entry.address) for entry in listeners])
             await asyncio.gather(*(server.main_loop() for server in servers))
         finally:
