@@ -23,6 +23,7 @@ pin() { # 160 bits
     if [ -e "$1" ]; then [ -z "$dry" ] || echo "would keep $1"; return; fi
     if [ -n "$dry" ]; then echo "would make $1"; return; fi
     head -c 20 /dev/urandom | base32 | tr -d '=\n' > "$1.new"
+    sync "$1.new"
     mv "$1.new" "$1"
 }
 
@@ -31,6 +32,7 @@ for token in root issuing status; do
     pin "$home/secrets/$token.so.pin"
     pin "$home/secrets/$token.pin"
 done
+[ -n "$dry" ] || sync "$home/secrets"
 if [ ! -e "$home/softhsm2.conf" ] && [ -z "$dry" ]; then
     printf 'directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n' "$home/tokens" \
         > "$home/softhsm2.conf.new"
