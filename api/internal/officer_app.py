@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated
 
@@ -70,26 +71,9 @@ class CrlMessage(Wire, frozen=True, kw_only=True):
 
 
 def record_of(store: Store) -> StoreRecord:
-    return StoreRecord(
-        id=store.id,
-        status=store.status,
-        ehealth_id=store.ehealth_id,
-        given_name=store.given_name,
-        family_name=store.family_name,
-        profession_code=store.profession_code,
-        email=store.email,
-        serial_number=store.serial,
-        sha256_fingerprint=store.sha256_fingerprint,
-        key_type=store.key_type,
-        keystore_profile=store.keystore_profile,
-        created_at=store.created_at,
-        not_before=store.not_before,
-        not_after=store.not_after,
-        ended_at=store.ended_at,
-        ended_by=store.ended_by,
-        reason=store.reason,
-        delivered=store.delivered_at is not None,
-    )
+    """Its own fields alone: a column that is added to the registry shows nothing by that."""
+    values = asdict(store) | {"serial_number": store.serial, "delivered": store.delivered_at is not None}
+    return StoreRecord(**{name: values[name] for name in StoreRecord.__struct_fields__})
 
 
 @get("/stores", sync_to_thread=True)
