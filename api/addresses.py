@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import stat
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,13 @@ def open_socket(address: TcpAddress | UnixAddress) -> Iterator[socket.socket]:
             raise SocketRefused(f"{address} cannot be served: {error.strerror}") from error
         sock.listen(WAITING)
         yield sock
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """The user at the other end of a Unix socket, by the kernel's word."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    uid: int = struct.unpack("3i", credentials)[1]
+    return uid
 
 
 def _open_unix(address: UnixAddress) -> Iterator[socket.socket]:

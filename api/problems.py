@@ -97,17 +97,28 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def headers(self) -> dict[str, str]:
-        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        """By names in lower case, as ASGI has them."""
+        headers = {
+            "content-type": MEDIA_TYPE,
+            "cache-control": "no-store",
+            "x-content-type-options": "nosniff",
+        }
         retry_after = self.extensions.get("retry_after", _RETRY_DEFAULT.get(self.code))
         if retry_after is not None:
-            headers["Retry-After"] = str(max(1, int(retry_after)))
+            headers["retry-after"] = str(max(1, int(retry_after)))
         if self.status == 401:
-            headers["WWW-Authenticate"] = "Bearer"
+            headers["www-authenticate"] = "Bearer"
         return headers
 
     def to_json(self) -> bytes:
         members = {"type": self.type, "title": self.title, "status": self.status, "detail": self.detail}
         return msgspec.json.encode(dict(self.extensions) | members | {"code": self.code})
+
+    def on_the_wire(self, **more: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """Headers, ``more`` among them, and body, for code without a framework."""
+        body = self.to_json()
+        headers = self.headers | {"content-length": str(len(body))} | more
+        return [(name.encode(), value.encode()) for name, value in headers.items()], body
 
 
 def problem(code: str, *, status: int | None = None, **extensions: Any) -> Problem:
@@ -144,10 +155,8 @@ def exception_handlers() -> dict[int | type[Exception], Any]:
         document = problem_of(error)
         record_problem(document, error)
         own = (error.headers or {}) if isinstance(error, HTTPException) else {}
-        headers = document.headers | {k: v for k, v in own.items() if k.lower() in _KEPT_HEADERS}
-        return Response(
-            document.to_json(), status_code=document.status, media_type=MEDIA_TYPE, headers=headers
-        )
+        kept = {k.lower(): v for k, v in own.items() if k.lower() in _KEPT_HEADERS}
+        return Response(document.to_json(), status_code=document.status, headers=document.headers | kept)
 
     return {Exception: answer}
 
@@ -164,14 +173,10 @@ def record_problem(document: Problem, error: BaseException) -> None:
         log.info("refused", problem=document.code, cause=cause)
 
 
-async def send_problem(send: Send, document: Problem, *, close: bool = False) -> None:
-    """The same document from bare ASGI code."""
-    body = document.to_json()
-    headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), **document.headers}
-    if close:
-        headers["Connection"] = "close"
-    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": document.status, "headers": encoded})
+async def send_problem(send: Any, document: Problem, **more: str) -> None:
+    """The same document from bare ASGI code. ``more`` are headers beside its own."""
+    headers, body = document.on_the_wire(**more)
+    await send({"type": "http.response.start", "status": document.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 

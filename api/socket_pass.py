@@ -70,6 +70,6 @@ class CheckPass:
         if scope["type"] == "http" and scope["path"] != _OPEN_TO_ALL:
             shown = dict(scope["headers"]).get(HEADER.encode(), b"")
             if not hmac.compare_digest(shown, self._pass):
-                await send_problem(send, problem("ca-unavailable"), close=True)
+                await send_problem(send, problem("ca-unavailable"), connection="close")
                 return
         await self._app(scope, receive, send)

@@ -13,7 +13,6 @@ import os
 import resource
 import signal
 import socket
-import struct
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -25,7 +24,7 @@ import uvloop
 from litestar.types import Receive, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api.addresses import WAITING, TcpAddress, UnixAddress, open_socket
+from api.addresses import WAITING, TcpAddress, UnixAddress, open_socket, peer_uid
 from api.logs import AccessLog, get_logger
 from api.problems import Problem, Safety, problem, send_problem
 from api.socket_pass import CheckPass
@@ -133,9 +132,8 @@ def run(
         finally:
             await asyncio.gather(*(server.shutdown() for server in started))
             stop.set()
-            for thread in threads:
-                if thread.is_alive():
-                    await asyncio.to_thread(thread.join, grace)
+            for thread in filter(threading.Thread.is_alive, threads):
+                await asyncio.to_thread(thread.join, grace)
             if on_stop is not None:
                 await on_stop()
             log.info("stopped")
@@ -223,7 +221,7 @@ class _Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if isinstance(self._address, UnixAddress):
-            uid = _peer_uid(transport)
+            uid = peer_uid(transport.get_extra_info("socket"))
             if uid not in self._address.peers and uid != 0:
                 get_logger().warning("peer refused", socket=str(self._address), uid=uid)
                 transport.abort()
@@ -277,10 +275,8 @@ class _Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         # What came in one piece has been parsed before its size was looked at.
-        if (
-            len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-            > self._limits.head_bytes
-        ):
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if size > self._limits.head_bytes:
             self._refusal = problem("too-large")
             raise _Refused
         # RFC 9112 3.2: exactly one, and none at all from HTTP/1.0 alone.
@@ -312,11 +308,10 @@ class _Protocol(HttpToolsProtocol):
     def _answer(self, document: Problem) -> None:
         """For what never reaches an application. Half an answer is not followed by another: it ends there."""
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            body = document.to_json()
-            headers = {"content-type": "application/problem+json", "content-length": str(len(body))}
-            headers |= document.headers | {"connection": "close"}
-            head = "".join(f"{name.lower()}: {value}\r\n" for name, value in headers.items())
-            self.transport.write(f"HTTP/1.1 {document.status} {document.title}\r\n{head}\r\n".encode() + body)
+            headers, body = document.on_the_wire(connection="close")
+            head = b"".join(b"%s: %s\r\n" % entry for entry in headers)
+            status, title = document.status, document.title.encode()
+            self.transport.write(b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (status, title, head, body))
         self.transport.close()
 
 
@@ -331,7 +326,7 @@ class _Overload:
             await self._app(scope, receive, send)
             return
         if self._at_work >= self._most:
-            await send_problem(send, problem("too-many-requests", retry_after=1), close=True)
+            await send_problem(send, problem("too-many-requests", retry_after=1), connection="close")
             return
         arriving = True
 
@@ -353,9 +348,3 @@ class _Overload:
             await self._app(scope, arrived, send)
         finally:
             self._at_work -= 1
-
-
-def _peer_uid(transport: asyncio.Transport) -> int:
-    credentials = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    uid: int = struct.unpack("3i", credentials)[1]
-    return uid

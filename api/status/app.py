@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
 from api.health import asked_on_this_machine
+from api.problems import problem, send_problem
 from api.status.config import StatusConfig
 from api.status.documents import CERTIFICATE, MAX_AGE_FINAL, Document, read_certificates
 from api.status.follower import AUTHORITY, Follower
@@ -27,7 +28,6 @@ from api.status.http import (
     Receive,
     Scope,
     Send,
-    refuse,
     send_document,
     send_uncached,
 )
@@ -121,9 +121,9 @@ class StatusApp:
     async def _document(self, scope: Scope, send: Send, document: Document | None) -> None:
         now = self._clock().timestamp()
         if scope["method"] not in READING:
-            await refuse(send, "method-not-allowed", ALLOW_READING)
+            await send_problem(send, problem("method-not-allowed"), allow=ALLOW_READING)
         elif document is None or not document.fresh(now):
-            await refuse(send, "ca-unavailable")
+            await send_problem(send, problem("ca-unavailable"))
         else:
             await send_document(send, document, now, list(scope["headers"]))
 
@@ -131,9 +131,9 @@ class StatusApp:
         path = scope["path"]
         shown = path in _HEALTH or (path in _METRICS and asked_on_this_machine(scope))
         if not shown:
-            await refuse(send, "not-found")
+            await send_problem(send, problem("not-found"))
         elif scope["method"] not in READING:
-            await refuse(send, "method-not-allowed", ALLOW_READING)
+            await send_problem(send, problem("method-not-allowed"), allow=ALLOW_READING)
         elif path == "/metrics":
             for where, age in self._unpublished().items():
                 _UNPUBLISHED.labels(where).set(age)
@@ -141,7 +141,7 @@ class StatusApp:
         elif path == "/metrics/publisher":
             # Nobody but this process may ask at the publisher's socket.
             if (metrics := await self._live.metrics()) is None:
-                await refuse(send, "ca-unavailable")
+                await send_problem(send, problem("ca-unavailable"))
             else:
                 await send_uncached(send, 200, CONTENT_TYPE_LATEST.encode(), metrics)
         elif path == "/health/live":

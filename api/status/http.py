@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
-from api.problems import MEDIA_TYPE, problem
 from api.status.documents import Document, Headers
 
 Scope = MutableMapping[str, Any]
@@ -14,8 +13,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 READING: Final = frozenset({"GET", "HEAD"})
-ALLOW_READING: Final = (b"allow", b"GET, HEAD")
-ALLOW_POST: Final = (b"allow", b"POST")
+ALLOW_READING: Final = "GET, HEAD"
+ALLOW_POST: Final = "POST"
 
 
 async def read_body(receive: Receive, limit: int) -> bytes | None:
@@ -43,14 +42,6 @@ async def send_uncached(send: Send, status: int, content_type: bytes, body: byte
         (b"cache-control", b"no-store"),
     ]
     await _send(send, status, headers, body)
-
-
-async def refuse(send: Send, code: str, *more: tuple[bytes, bytes]) -> None:
-    document = problem(code)
-    body = document.to_json()
-    headers = [(name.lower().encode(), value.encode()) for name, value in document.headers.items()]
-    headers += [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode()), *more]
-    await _send(send, document.status, headers, body)
 
 
 async def _send(send: Send, status: int, headers: Headers, body: bytes) -> None:

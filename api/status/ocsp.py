@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 from cryptography import x509
 from prometheus_client import Counter
 
+from api.problems import problem, send_problem
 from api.status.documents import OCSP, Document, Headers
 from api.status.http import (
     ALLOW_POST,
@@ -19,7 +20,6 @@ from api.status.http import (
     Scope,
     Send,
     read_body,
-    refuse,
     send_document,
     send_uncached,
 )
@@ -54,20 +54,20 @@ class Ocsp:
         if method == "POST" and path in POST_PATHS:
             key = await read_body(receive, _LARGEST_BODY)
             if key is None:
-                await refuse(send, "too-large", (b"connection", b"close"))
+                await send_problem(send, problem("too-large"), connection="close")
                 return
             asked: Headers = []
         elif path in POST_PATHS:
-            await refuse(send, "method-not-allowed", ALLOW_POST)
+            await send_problem(send, problem("method-not-allowed"), allow=ALLOW_POST)
             return
         elif not path.startswith(POST_PATHS[1]):
-            await refuse(send, "not-found")
+            await send_problem(send, problem("not-found"))
             return
         elif method in READING:
             key = scope["raw_path"]
             asked = list(scope["headers"])
         else:
-            await refuse(send, "method-not-allowed", ALLOW_READING)
+            await send_problem(send, problem("method-not-allowed"), allow=ALLOW_READING)
             return
         now = self._clock().timestamp()
         slot = self._index.known_request(key)

@@ -57,7 +57,7 @@ class ForwardStatus:
                 return
             body += message.get("body", b"")
             if len(body) > _MAX_BODY:
-                await send_problem(send, problem("too-large"), close=True)
+                await send_problem(send, problem("too-large"), connection="close")
                 return
             if not message.get("more_body"):
                 break
