@@ -6,7 +6,6 @@ certificate for the OCSP signer's key, and for nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
@@ -15,7 +14,6 @@ from litestar import Litestar, post
 from litestar.params import FromPath, RawBody
 from litestar.status_codes import HTTP_200_OK
 
-from api.health import Check, health_router
 from api.problems import exception_handlers
 from api.socket_pass import local_client
 from issuer.errors import CaUnavailable
@@ -26,29 +24,19 @@ _MAX_BODY = 16 * 1024
 _PKIX_CERT = "application/pkix-cert"
 
 
-class CrlIssued(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    authority: str
-    number: int
-
-
-def build_publication_app(
-    *,
-    crl_issuer: CrlIssuer,
-    responder_issuer: ResponderIssuer,
-    checks: Mapping[str, Check] | None = None,
-) -> Litestar:
+def build_publication_app(*, crl_issuer: CrlIssuer, responder_issuer: ResponderIssuer) -> Litestar:
     """The application behind ``run/issuer-publisher.sock``, in the issuer's process."""
 
     @post("/crls/{authority:str}", status_code=HTTP_200_OK, sync_to_thread=True)
-    def issue_crl(authority: FromPath[str]) -> CrlIssued:
-        return CrlIssued(authority=authority, number=crl_issuer.issue(authority))
+    def issue_crl(authority: FromPath[str]) -> int:
+        return crl_issuer.issue(authority)
 
     @post("/responder-certificate", status_code=HTTP_200_OK, media_type=_PKIX_CERT, sync_to_thread=True)
     def renew_responder(body: RawBody) -> bytes:
         return responder_issuer.renew(body)
 
     return Litestar(
-        route_handlers=[issue_crl, renew_responder, health_router(checks or {})],
+        route_handlers=[issue_crl, renew_responder],
         exception_handlers=exception_handlers(),
         request_max_body_size=_MAX_BODY,
         openapi_config=None,
@@ -66,7 +54,7 @@ class PublicationClient:
         self._http.close()
 
     def issue_crl(self, authority: str) -> int:
-        return msgspec.json.decode(self._post(f"/crls/{authority}", b""), type=CrlIssued).number
+        return msgspec.json.decode(self._post(f"/crls/{authority}", b""), type=int)
 
     def renew_responder(self, request: bytes) -> bytes:
         return self._post("/responder-certificate", request)
