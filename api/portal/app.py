@@ -31,7 +31,7 @@ def not_found_pages(desk: Desk) -> dict[int | type[Exception], ExceptionHandler[
 
 
 def portal_routers(desk: Desk) -> list[Router]:
-    """The pages, and what other servers ask: refused by problem documents, for no person reads them."""
+    """The pages, and what the provider asks: refused by problem documents, for no person reads them."""
     provided = Provide(lambda: desk, sync_to_thread=False)
 
     async def before(request: Request[Any, Any, Any]) -> None:
