@@ -55,6 +55,7 @@ class Layout:
         self.registry_db = home / "data" / "registry" / "registry.db"
         self.journey_db = home / "data" / "journey" / "journey.db"
         self.mailbox = home / "mailbox"
+        self.idp_jwks = home / "idp" / "jwks.json"
         self.logs = home / "log"
         self.serve_lock = home / "run" / "serve.lock"
 
@@ -120,7 +121,7 @@ class Layout:
             yield _Place(self.key(key), user[process], user[process], 0o600)
         yield _Place(self.tokens, "root", GROUP, 0o750)
         yield _Place(self.pki, "root", "root", 0o755, 0o644)
-        yield _Place(self.home / "idp", "root", "root", 0o755, 0o644)  # Public keys.
+        yield _Place(self.idp_jwks.parent, "root", "root", 0o755, 0o644)  # Public keys.
         yield _Place(self.home / "data", "root", GROUP, 0o750)
         # SQLite gives -wal and -shm the mode of the database, whatever the umask; the folder gives the group.
         # Readers (in group mycert alone) are the "others" here, and only data/ lets them come this far.

@@ -79,7 +79,7 @@ def reach_of(process: str, settings: Settings) -> Reach:
             read += smtp
             write += _database(settings.database.registry)
         case "idp":
-            read += [layout.key("idp"), layout.home / "idp"]
+            read += [layout.key("idp"), layout.idp_jwks.parent]
         case "mailbox":
             write += [layout.mailbox]
         case _:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 
 from api.cli.officer import ask_issuer, officer_name
 from api.cli.output import Found, answer, settings, table
 from api.internal.officer_app import CrlMessage, CrlOrder
-from api.start.published import compare_published
+from api.layout import Layout
+from issuer.clock import system_clock
+from issuer.issuance.templates import Issuer
+from issuer.publisher.reconcile import compare
+from issuer.registry.database import Database
 
 
 @click.group()
@@ -35,7 +41,11 @@ def issue(context: click.Context, authority: str, dry_run: bool) -> None:
 @click.pass_context
 def verify(context: click.Context) -> None:
     """Compare registry, CRL and OCSP answers. Exit status 1 for a difference."""
-    differences = compare_published(settings(context, "owner"))
+    configured = settings(context, "owner")
+    issuing = Issuer.of("issuing", Layout(configured.home_path).certificate("issuing"))
+    database = Database(configured.database.registry, channel="registry", read_only=True, pool_size=1)
+    with contextlib.closing(database), database.read() as connection:
+        differences = compare(connection, issuing, system_clock())
     rows = [{"where": one.where, "difference": one.what} for one in differences]
     answer(context, {"differences": rows}, table(rows, ["where", "difference"]) if rows else "no difference")
     if rows:

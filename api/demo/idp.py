@@ -15,6 +15,7 @@ from joserfc.jwk import ECKey
 
 from api.demo.config import DemoConfig, require_demo
 from api.demo.people import PEOPLE, Person
+from api.layout import Layout
 from issuer.clock import Clock
 from issuer.durable import write_file
 from issuer.identity.config import SIMULATED_ISSUER, IdentityConfig
@@ -23,17 +24,10 @@ ALGORITHM = "ES256"
 DEFAULT_LIFETIME = 7200
 
 
-def key_path(home: Path) -> Path:
-    return home / "secrets" / "idp.key"
-
-
-def jwks_path(home: Path) -> Path:
-    return home / "idp" / "jwks.json"
-
-
 def create_provider(home: Path) -> None:
     """The key pair and its public set; what exists is kept. A crash between leaves only the key."""
-    private, public = key_path(home), jwks_path(home)
+    layout = Layout(home)
+    private, public = layout.key("idp"), layout.idp_jwks
     private.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     public.parent.mkdir(parents=True, exist_ok=True)
     if not private.exists():
@@ -46,7 +40,7 @@ def create_provider(home: Path) -> None:
 
 
 def _load(home: Path) -> ECKey:
-    return ECKey.import_key(key_path(home).read_bytes())
+    return ECKey.import_key(Layout(home).key("idp").read_bytes())
 
 
 def _public_jwk(key: ECKey) -> dict[str, Any]:

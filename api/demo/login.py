@@ -21,8 +21,9 @@ from litestar.exceptions import HTTPException
 from litestar.response import Redirect
 
 from api.demo.config import DemoConfig
-from api.demo.idp import ALGORITHM, SimulatedProvider, jwks_path
+from api.demo.idp import ALGORITHM, SimulatedProvider
 from api.demo.people import PEOPLE, Person
+from api.layout import Layout
 from issuer.clock import Clock, RandomBytes
 from issuer.identity.config import IdentityConfig
 
@@ -152,7 +153,7 @@ def provider_app(
 
     @get("/jwks.json", sync_to_thread=False)
     def keys() -> Response[bytes]:
-        return Response(jwks_path(home).read_bytes(), media_type="application/json")
+        return Response(Layout(home).idp_jwks.read_bytes(), media_type="application/json")
 
     @get("/login.css", sync_to_thread=False)
     def style() -> Response[bytes]:

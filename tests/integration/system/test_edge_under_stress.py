@@ -223,7 +223,7 @@ def test_the_provider_s_keys_change_without_a_restart(stressed: System) -> None:
     before = provider.assertion()
     assert at_both(stressed, before) == (404, 404)
 
-    idp.key_path(stressed.home).unlink()
+    Layout(stressed.home).key("idp").unlink()
     idp.create_provider(stressed.home)
     new = provider.public
     assert new["kid"] != old["kid"]
@@ -234,7 +234,7 @@ def test_the_provider_s_keys_change_without_a_restart(stressed: System) -> None:
     assert at_both(stressed, provider.sign(provider.claims(), key=old_key)) == (401, 401)
 
     # Both at once, as a provider does who rolls over slowly.
-    jwks = idp.jwks_path(stressed.home)
+    jwks = Layout(stressed.home).idp_jwks
     fresh = jwks.with_suffix(".both")
     fresh.write_text(json.dumps({"keys": [old, new]}))
     fresh.chmod(0o644)
@@ -248,7 +248,7 @@ def test_without_the_provider_s_keys_nobody_is_let_in_for_long(stressed: System)
     provider = Provider(home=stressed.home, ehealth_id=str(next(PEOPLE)))
     good = provider.assertion()
     forged = provider.sign(provider.claims(), key=ECKey.generate_key("P-256"))
-    jwks = idp.jwks_path(stressed.home)
+    jwks = Layout(stressed.home).idp_jwks
     aside = jwks.with_suffix(".aside")
     jwks.rename(aside)
     try:

@@ -12,9 +12,10 @@ import msgspec
 import pytest
 
 from api.demo.config import DemoConfig, DemoDisabled
-from api.demo.idp import SimulatedProvider, create_provider, jwks_path, key_path
+from api.demo.idp import SimulatedProvider, create_provider
 from api.demo.login import provider_app
 from api.demo.people import PEOPLE, Person
+from api.layout import Layout
 from issuer.clock import system_random
 from issuer.identity.assertion import AssertionVerifier
 from issuer.identity.config import SIMULATED_ISSUER, ClaimNames, IdentityConfig
@@ -37,7 +38,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def config(home: Path, **settings: Any) -> IdentityConfig:
-    values = {"issuer": SIMULATED_ISSUER, "audience": "mycert", "jwks_file": str(jwks_path(home))}
+    values = {"issuer": SIMULATED_ISSUER, "audience": "mycert", "jwks_file": str(Layout(home).idp_jwks)}
     return msgspec.convert(values | settings, IdentityConfig)
 
 
@@ -147,21 +148,21 @@ def test_a_production_issuer_never_believes_the_demos_tokens_even_with_its_keys(
 
 
 def test_the_key_is_private_the_set_is_public_and_both_stay(home):
-    assert stat.S_IMODE(key_path(home).stat().st_mode) == 0o600
-    assert stat.S_IMODE(jwks_path(home).stat().st_mode) == 0o644
-    before = key_path(home).read_bytes(), jwks_path(home).read_bytes()
+    assert stat.S_IMODE(Layout(home).key("idp").stat().st_mode) == 0o600
+    assert stat.S_IMODE(Layout(home).idp_jwks.stat().st_mode) == 0o644
+    before = Layout(home).key("idp").read_bytes(), Layout(home).idp_jwks.read_bytes()
     create_provider(home)
-    assert (key_path(home).read_bytes(), jwks_path(home).read_bytes()) == before
+    assert (Layout(home).key("idp").read_bytes(), Layout(home).idp_jwks.read_bytes()) == before
     (key,) = json.loads(before[1])["keys"]
     assert set(key) == {"kty", "crv", "x", "y", "kid", "use", "alg"}
     assert key["kid"].startswith("simulated-")
 
 
 def test_a_set_lost_in_a_crash_is_made_again(home):
-    before = jwks_path(home).read_bytes()
-    jwks_path(home).unlink()
+    before = Layout(home).idp_jwks.read_bytes()
+    Layout(home).idp_jwks.unlink()
     create_provider(home)
-    assert jwks_path(home).read_bytes() == before
+    assert Layout(home).idp_jwks.read_bytes() == before
 
 
 def test_what_is_served(home):
@@ -171,6 +172,6 @@ def test_what_is_served(home):
             return [await client.get(path) for path in ("/jwks.json", "/", "/../secrets/idp.key")]
 
     keys, notice, other = asyncio.run(fetch())
-    assert keys.content == jwks_path(home).read_bytes()
+    assert keys.content == Layout(home).idp_jwks.read_bytes()
     assert "SIMULATED" in notice.text
     assert other.status_code == 404
