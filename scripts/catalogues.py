@@ -5,7 +5,7 @@
     .venv/bin/python scripts/catalogues.py --check    only say whether something is missing; status 1 then
     .venv/bin/python scripts/catalogues.py --add lb   begin one for another language
 
-A further language also needs its line in api/texts (``Language``), its texts there and in api/mail.
+A further language also needs its line in api/texts (``Language``) and its texts there.
 """
 
 from __future__ import annotations

@@ -21,8 +21,7 @@ import msgspec
 from api.mail.address import EmailAddress, parse_address
 from api.mail.errors import AddressRefused, NoticeUnwritable
 from api.mail.html import html_letter
-from api.mail.texts import Catalogue, catalogue
-from api.texts import in_pairs
+from api.texts import Catalogue, catalogue, in_pairs
 from issuer.registry.outbox import OutboxEntry
 from policies.codes import check_shape
 

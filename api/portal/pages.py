@@ -15,6 +15,7 @@ from datetime import datetime
 from importlib import resources
 from typing import Any
 
+from babel import Locale
 from babel.dates import format_date, format_datetime, format_time, get_timezone
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
@@ -26,7 +27,7 @@ from markupsafe import Markup, escape
 from api.texts import Language, in_pairs
 
 LUXEMBOURG = get_timezone("Europe/Luxembourg")
-LANGUAGE_NAMES = {Language.FRENCH: "Français", Language.GERMAN: "Deutsch", Language.ENGLISH: "English"}
+LANGUAGE_NAMES = {language: str(Locale(language).language_name).capitalize() for language in Language}
 STATIC_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 DOMAIN = "mycert"
 

@@ -1,4 +1,4 @@
-"""What the service says to people: terms, gates, reasons. French first (R25); one file a language.
+"""What the service says to people: terms, gates, reasons, letters. French first (R25); one file a language.
 
 A further language is one more file here and one more line in ``Language``.
 """
@@ -6,10 +6,11 @@ A further language is one more file here and one more line in ``Language``.
 from __future__ import annotations
 
 import hashlib
-import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import cache
 from importlib import resources
+from string import Template
 
 import msgspec
 
@@ -46,17 +47,35 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
 
 
-class _Catalogue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Letter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    subject: str
+    body: str
+
+    def write(self, values: Mapping[str, str]) -> tuple[str, str]:
+        """Raises KeyError for a value that the letter wants and does not get."""
+        return Template(self.subject).substitute(values), Template(self.body).substitute(values)
+
+
+class Catalogue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     terms: Terms
     gates: dict[GateCode, _Gate]
-    reasons: dict[DeactivationReason, str]
+    choices: dict[DeactivationReason, str]
+    """Why somebody wants their store to end, as they say it."""
+    reasons: dict[str, str]
+    """Why a store has ended, whoever ended it, as a letter says it."""
+    actors: dict[str, str]
+    moment: str
+    days: tuple[str, str]
+    """One, and more."""
+    signature: str
+    letters: dict[str, Letter]
 
 
 class Texts:
     """All catalogues, checked when loaded: each one complete, one version of the terms in all."""
 
     def __init__(self) -> None:
-        self._catalogues = {language: _load(language) for language in Language}
+        self._catalogues = catalogues()
         versions = {catalogue.terms.version for catalogue in self._catalogues.values()}
         if len(versions) != 1:
             raise ValueError(f"the terms differ in version between languages: {sorted(versions)}")
@@ -73,7 +92,7 @@ class Texts:
         ]
 
     def reasons(self, language: Language) -> dict[DeactivationReason, str]:
-        labels = self._catalogues[language].reasons
+        labels = self._catalogues[language].choices
         return {reason: labels[reason] for reason in DeactivationReason}
 
 
@@ -97,9 +116,20 @@ def choose_language(accept_language: str | None) -> Language:
     return best
 
 
-def _load(language: Language) -> _Catalogue:
-    text = resources.files(__name__).joinpath(f"{language}.toml").read_text(encoding="utf-8")
-    catalogue = msgspec.convert(tomllib.loads(text), _Catalogue)
-    if set(catalogue.gates) != set(GateCode) or set(catalogue.reasons) != set(DeactivationReason):
+@cache
+def catalogues() -> Mapping[str, Catalogue]:
+    return {language: _load(language) for language in Language}
+
+
+def catalogue(language: str) -> Catalogue:
+    """French for a language that there is none of: a letter in French beats no letter."""
+    found = catalogues()
+    return found.get(language.partition("-")[0].lower(), found[Language.FRENCH])
+
+
+def _load(language: Language) -> Catalogue:
+    text = resources.files(__name__).joinpath(f"{language}.toml").read_bytes()
+    catalogue = msgspec.toml.decode(text, type=Catalogue)
+    if set(catalogue.gates) != set(GateCode) or set(catalogue.choices) != set(DeactivationReason):
         raise ValueError(f"the catalogue {language} is not complete")
     return catalogue

@@ -15,7 +15,7 @@ import pytest
 from api.mail.address import parse_address
 from api.mail.errors import NoticeUnwritable
 from api.mail.messages import code_message, notice_message
-from api.mail.texts import catalogue, catalogues
+from api.texts import catalogue, catalogues
 from issuer.registry.outbox import OutboxEntry
 from policies.errors import CodeMalformed
 from policies.reasons import DeactivationReason, RevocationReason
