@@ -15,8 +15,8 @@ Rounds = Annotated[int, msgspec.Meta(ge=2_048, le=300_000)]
 
 
 class KeystoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    # One of the professional profile's; its first where not set.
-    key_type: KeyType | None = None
+    # One of the professional profile's, or the issuer does not start.
+    key_type: KeyType = "rsa-3072"
     # The password carries the strength (130 bits), so the rounds need not (shared/profiles.md).
     kdf_rounds: Rounds = 20_000
     legacy_kdf_rounds: Rounds = 5_000
