@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from policies.errors import TermsNotAccepted, TermsOutdated
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AcceptedTerms:
-    version: str
-    language: str
-    sha256: str
 
 
 def check_accepted(accepted_version: str | None, current_version: str) -> None:

@@ -9,16 +9,11 @@ import httpx
 import msgspec
 import structlog
 
-from api.internal.wire import (
-    CollectMessage,
-    DeactivateMessage,
-    OrderMessage,
-    SealedMessage,
-    StoreMessage,
-)
+from api.internal.wire import CollectMessage, DeactivateMessage, StoreMessage
 from api.problems import MEDIA_TYPE, raise_for_problem
 from api.socket_pass import local_client
 from issuer.errors import CaUnavailable
+from issuer.issuance.order import Order, Sealed
 from issuer.registry.deliveries import Part
 from policies.reasons import DeactivationReason
 
@@ -42,26 +37,23 @@ class IssuerClient:
     def close(self) -> None:
         self._http.close()
 
-    def order(self, assertion: str, message: OrderMessage) -> StoreMessage:
-        return self._call("/orders", assertion, message, StoreMessage)
+    def order(self, assertion: str, order: Order) -> StoreMessage:
+        return self._call("/orders", assertion, order, StoreMessage)
 
-    def collect(self, assertion: str, request_id: str, part: Part, recipient: bytes) -> SealedMessage:
+    def collect(self, assertion: str, request_id: str, part: Part, recipient: bytes) -> Sealed:
         message = CollectMessage(part=part, recipient=recipient)
-        return self._call(f"/orders/{request_id}/parts", assertion, message, SealedMessage)
+        return self._call(f"/orders/{request_id}/parts", assertion, message, Sealed)
 
-    def complete(self, assertion: str, request_id: str) -> StoreMessage:
-        return self._call(f"/orders/{request_id}/completion", assertion, None, StoreMessage)
+    def complete(self, assertion: str, request_id: str) -> None:
+        self._send(f"/orders/{request_id}/completion", assertion, None)
 
     def abandon(self, assertion: str, request_id: str) -> None:
         self._send(f"/orders/{request_id}/abandonment", assertion, None)
 
-    def deactivate(self, assertion: str, store_id: str, reason: DeactivationReason) -> StoreMessage:
-        message = DeactivateMessage(reason=reason)
-        return self._call(f"/stores/{store_id}/deactivation", assertion, message, StoreMessage)
+    def deactivate(self, assertion: str, store_id: str, reason: DeactivationReason) -> None:
+        self._send(f"/stores/{store_id}/deactivation", assertion, DeactivateMessage(reason=reason))
 
-    def _call(
-        self, path: str, assertion: str, message: msgspec.Struct | None, answer: type[_Answer]
-    ) -> _Answer:
+    def _call(self, path: str, assertion: str, message: msgspec.Struct, answer: type[_Answer]) -> _Answer:
         try:
             return msgspec.json.decode(self._send(path, assertion, message), type=answer)
         except msgspec.DecodeError:

@@ -19,20 +19,14 @@ from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED, HTTP_204_NO_CO
 from api.bearer import bearer_token
 from api.health import Check, health_router
 from api.ids import Connection, check_ids
-from api.internal.wire import (
-    CollectMessage,
-    DeactivateMessage,
-    OrderMessage,
-    SealedMessage,
-    StoreMessage,
-)
+from api.internal.wire import CollectMessage, DeactivateMessage, StoreMessage
 from api.lanes import Lane
 from api.problems import exception_handlers
 from issuer.identity.assertion import AssertionVerifier
 from issuer.identity.identity import Identity
 from issuer.issuance.holding import Holdings
-from issuer.issuance.issuing import Issuance, Order
-from policies.terms import AcceptedTerms
+from issuer.issuance.issuing import Issuance
+from issuer.issuance.order import Order, Sealed
 
 _MAX_BODY = 64 * 1024
 # Together less patient than web (IssuerClient), which shall hear that nothing was begun.
@@ -43,25 +37,9 @@ _PROOF = Lane("proof", threads=8, patience=3.0)
 @post("/orders", status_code=HTTP_202_ACCEPTED)
 @_LANE.handler
 def order(
-    data: JSONBody[OrderMessage], fresh: NamedDependency[Identity], issuance: NamedDependency[Issuance]
+    data: JSONBody[Order], fresh: NamedDependency[Identity], issuance: NamedDependency[Issuance]
 ) -> StoreMessage:
-    store = issuance.order(
-        fresh,
-        Order(
-            request_id=data.request_id,
-            email=data.email,
-            language=data.language,
-            keystore_profile=data.keystore_profile,
-            recipient=data.recipient,
-            terms=AcceptedTerms(
-                version=data.terms_version, language=data.terms_language, sha256=data.terms_sha256
-            ),
-            terms_accepted_at=data.terms_accepted_at,
-            accepted_at=data.accepted_at,
-            renews=data.renews,
-        ),
-    )
-    return StoreMessage(store_id=store.id, status=store.status)
+    return StoreMessage(store_id=issuance.order(fresh, data).id)
 
 
 @post("/orders/{request_id:str}/parts", status_code=HTTP_200_OK)
@@ -71,18 +49,16 @@ def collect(
     data: JSONBody[CollectMessage],
     identity: NamedDependency[Identity],
     holdings: NamedDependency[Holdings],
-) -> SealedMessage:
-    sealed = holdings.collect(identity, request_id, data.part, data.recipient)
-    return SealedMessage(store_id=sealed.store_id, ciphertext=sealed.ciphertext)
+) -> Sealed:
+    return holdings.collect(identity, request_id, data.part, data.recipient)
 
 
-@post("/orders/{request_id:str}/completion", status_code=HTTP_200_OK)
+@post("/orders/{request_id:str}/completion", status_code=HTTP_204_NO_CONTENT)
 @_LANE.handler
 def complete(
     request_id: FromPath[str], identity: NamedDependency[Identity], holdings: NamedDependency[Holdings]
-) -> StoreMessage:
-    store = holdings.complete(identity, request_id)
-    return StoreMessage(store_id=store.id, status=store.status)
+) -> None:
+    holdings.complete(identity, request_id)
 
 
 @post("/orders/{request_id:str}/abandonment", status_code=HTTP_204_NO_CONTENT)
@@ -93,16 +69,15 @@ def abandon(
     holdings.abandon(identity, request_id)
 
 
-@post("/stores/{store_id:str}/deactivation", status_code=HTTP_200_OK)
+@post("/stores/{store_id:str}/deactivation", status_code=HTTP_204_NO_CONTENT)
 @_LANE.handler
 def deactivate(
     store_id: FromPath[str],
     data: JSONBody[DeactivateMessage],
     fresh: NamedDependency[Identity],
     holdings: NamedDependency[Holdings],
-) -> StoreMessage:
-    store = holdings.deactivate(fresh, store_id, data.reason)
-    return StoreMessage(store_id=store.id, status=store.status)
+) -> None:
+    holdings.deactivate(fresh, store_id, data.reason)
 
 
 def build_issuer_app(

@@ -7,13 +7,13 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.internal.client import IssuerSilent, IssuerUnreachable
-from api.internal.wire import OrderMessage
 from api.journey import records
 from api.journey.records import JourneyRequest
 from api.journey.steps import Person, Steps
 from api.journey.tables import requests
 from api.problems import RemoteProblem
 from issuer.faults import FaultPoint, fault_point
+from issuer.issuance.order import Order
 from policies.eligibility import GATE_REFUSALS
 from policies.errors import WrongState
 from policies.lifecycle import RequestEvent, RequestState
@@ -39,7 +39,7 @@ def order_store(
     """
     if request.generating_at is None or request.terms_accepted_at is None:
         raise WrongState("not accepted")
-    message = OrderMessage(
+    order = Order(
         request_id=request.id,
         email=request.email or "",
         language=request.language or "",
@@ -53,7 +53,7 @@ def order_store(
         renews=request.renews,
     )
     try:
-        ordered = steps.issuer.order(person.assertion, message)
+        ordered = steps.issuer.order(person.assertion, order)
     except IssuerSilent:
         if not answerable:
             # Where the issuer stays silent the request stays, to be cancelled.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 
 from issuer.audit.events import record
 from issuer.clock import Clock
@@ -11,6 +10,7 @@ from issuer.errors import DeliveryExpired, DeliveryTokenInvalid, NotFound
 from issuer.faults import FaultPoint, fault_point
 from issuer.identity.identity import Identity
 from issuer.issuance.ending import end_store
+from issuer.issuance.order import Sealed
 from issuer.registry import deliveries, orders, stores
 from issuer.registry.database import Database
 from issuer.registry.deliveries import Part
@@ -20,14 +20,6 @@ from policies.eligibility import check_owner
 from policies.errors import AlreadyDeactivated, WrongState
 from policies.lifecycle import StoreEvent, StoreStatus
 from policies.reasons import DeactivationReason, RevocationReason
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sealed:
-    """One part of a delivery: ciphertext, and the store that its seal is bound to."""
-
-    store_id: str
-    ciphertext: bytes
 
 
 class Holdings:
@@ -57,7 +49,7 @@ class Holdings:
             stores.note(connection, store, f"{part}-fetched", actor="holder", now=now)
         return Sealed(store_id=store.id, ciphertext=sealed)
 
-    def complete(self, identity: Identity, request_id: str) -> Store:
+    def complete(self, identity: Identity, request_id: str) -> None:
         """The holder has what they need: the sealed material goes now. Idempotent."""
         check_owner(identity.standing, has_ehealth_id=identity.ehealth_id is not None)
         with self._database.write() as connection:
@@ -69,7 +61,6 @@ class Holdings:
             if delivery is not None:
                 details = {"delivered": delivery.complete}
                 stores.note(connection, store, "delivery-completed", actor="holder", now=now, details=details)
-            return stores.find(connection, store.id)
 
     def abandon(self, identity: Identity, request_id: str) -> None:
         """Revoke what an unfinished request had begun (R14). Idempotent; nothing begun is fine.
@@ -103,7 +94,7 @@ class Holdings:
             now, reason = self._clock(), RevocationReason.ABANDONED
             end_store(connection, store, StoreEvent.REVOKE, reason, actor="holder", now=now)
 
-    def deactivate(self, identity: Identity, store_id: str, reason: DeactivationReason) -> Store:
+    def deactivate(self, identity: Identity, store_id: str, reason: DeactivationReason) -> None:
         """Final (R19). Raises NotFound, AlreadyDeactivated, WrongState while it is being made."""
         check_owner(identity.standing, has_ehealth_id=identity.ehealth_id is not None)
         with self._database.write() as connection:
@@ -114,9 +105,7 @@ class Holdings:
                 raise AlreadyDeactivated
             end_store(connection, store, StoreEvent.DEACTIVATE, reason, actor="holder", now=self._clock())
             fault_point(FaultPoint.STORE_ENDING)
-            ended = stores.find(connection, store_id)
         fault_point(FaultPoint.STORE_ENDED)
-        return ended
 
     @staticmethod
     def _store_of(identity: Identity, store: Store | None) -> Store:

@@ -14,9 +14,9 @@ from __future__ import annotations
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import msgspec
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 from sqlalchemy.exc import SQLAlchemyError
@@ -32,8 +32,8 @@ from issuer.issuance.config import IssuanceConfig
 from issuer.issuance.ending import ISSUING, end_generation
 from issuer.issuance.keystore.errors import WorkshopError
 from issuer.issuance.keystore.messages import KeystoreOrder
-from issuer.issuance.keystore.pkcs12 import Profile as KeystoreProfile
 from issuer.issuance.keystore.workshop import Workshop
+from issuer.issuance.order import Order
 from issuer.issuance.profiles import Profile
 from issuer.issuance.subjects import Subject
 from issuer.registry import orders, stores
@@ -44,7 +44,6 @@ from issuer.registry.stores import Store
 from policies.eligibility import check_eligible
 from policies.errors import PolicyRefusal, WrongState
 from policies.renewal import RenewalRules
-from policies.terms import AcceptedTerms
 
 log = structlog.get_logger(__name__)
 
@@ -57,23 +56,6 @@ _SECONDS = Histogram(
     buckets=(0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 120),
 )
 _IN_HAND = Gauge("mycert_issuer_stores_in_hand", "Orders that are waiting or being made.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What web asks for. Who it is for is not in here: that comes from the assertion alone."""
-
-    request_id: str
-    email: str
-    language: str
-    keystore_profile: KeystoreProfile
-    recipient: bytes
-    terms: AcceptedTerms
-    terms_accepted_at: datetime
-    accepted_at: datetime
-    """When the code was accepted; the bound of the generation counts from here."""
-    renews: str | None = None
-    """The active store that is to make way for this one."""
 
 
 class Issuance:
@@ -113,40 +95,32 @@ class Issuance:
         check_eligible(identity.standing)
         assert identity.ehealth_id is not None  # noqa: S101 - the third gate says so
         now = self._clock()
-        new = NewStore(
-            id=str(uuid.UUID(bytes=self._random(16), version=4)),
-            request_id=order.request_id,
-            ehealth_id=identity.ehealth_id,
-            given_name=identity.given_name,
-            family_name=identity.family_name,
-            profession_code=identity.profession_code or "",
-            profession_label=identity.profession_label,
-            email=order.email,
-            language=order.language,
-            key_type=self._profile.key_type,
-            keystore_profile=order.keystore_profile,
-            terms=order.terms,
-            terms_accepted_at=order.terms_accepted_at,
-            recipient=order.recipient,
-            run=self._config.instance,
-            renews=order.renews,
-        )
+        new = msgspec.structs.asdict(order) | {
+            "id": str(uuid.UUID(bytes=self._random(16), version=4)),
+            "ehealth_id": identity.ehealth_id,
+            "given_name": identity.given_name,
+            "family_name": identity.family_name,
+            "profession_code": identity.profession_code or "",
+            "profession_label": identity.profession_label,
+            "key_type": self._profile.key_type,
+            "run": self._config.instance,
+        }
+        bound = min(new.pop("accepted_at"), now) + timedelta(seconds=self._config.bound)
         with self._database.read() as connection:
             if (before := orders.known(connection, new)) is not None:
                 return before
-        bound = min(order.accepted_at, now) + timedelta(seconds=self._config.bound)
         if now >= bound:
             raise WrongState("accepted too long ago")
-        self._take_in_hand(new.id)
+        self._take_in_hand(new["id"])
         try:
             self._workshop.check()
             self._check_token(now)
-            store, claimed = self._claim(identity, order, new, now)
+            store, claimed = self._claim(identity, new, now)
         except BaseException:
-            self._let_go(new.id)
+            self._let_go(new["id"])
             raise
         if not claimed:
-            self._let_go(new.id)
+            self._let_go(new["id"])
             return store
         try:
             self._threads.submit(self._make, store, bound)
@@ -156,18 +130,18 @@ class Issuance:
             self._let_go(store.id)
         return store
 
-    def _claim(self, identity: Identity, order: Order, new: NewStore, now: datetime) -> tuple[Store, bool]:
+    def _claim(self, identity: Identity, new: NewStore, now: datetime) -> tuple[Store, bool]:
         with self._database.write() as connection:
             store, claimed = orders.claim(connection, new, self._renewal, now)
             if not claimed:
                 return store, False
-            begun = orders.claimed_since(connection, new.ehealth_id, now - timedelta(hours=1))
+            begun = orders.claimed_since(connection, store.ehealth_id, now - timedelta(hours=1))
             if begun > self._config.per_person_hour:
                 raise Overloaded("this person's own limit")
             details = {
-                "request": order.request_id,
-                "terms": order.terms.version,
-                "terms_sha256": order.terms.sha256,
+                "request": store.request_id,
+                "terms": new["terms_version"],
+                "terms_sha256": new["terms_sha256"],
                 "authenticated_at": identity.authenticated_at.isoformat(),
             }
             stores.note(connection, store, "store-issuing", actor="holder", now=now, details=details)

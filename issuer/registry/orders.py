@@ -6,8 +6,9 @@ audit event and the notification commit with the change or not at all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -21,29 +22,9 @@ from issuer.registry.tables import abandonments, deliveries, stores
 from policies.errors import ActiveStoreExists, WrongState
 from policies.lifecycle import StoreEvent, StoreStatus, next_store_status
 from policies.renewal import RenewalRules
-from policies.terms import AcceptedTerms
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewStore:
-    """What is written when a store is claimed, before its key exists."""
-
-    id: str
-    request_id: str
-    ehealth_id: str
-    given_name: str
-    family_name: str
-    profession_code: str
-    profession_label: str | None
-    email: str
-    language: str
-    key_type: str
-    keystore_profile: str
-    terms: AcceptedTerms
-    terms_accepted_at: datetime
-    recipient: bytes
-    run: str
-    renews: str | None
+NewStore = Mapping[str, Any]
+"""What is written when a store is claimed, before its key exists, by the columns of ``stores``."""
 
 
 def claimed_since(connection: Connection, ehealth_id: str, since: datetime) -> int:
@@ -72,11 +53,11 @@ def forget_order(connection: Connection, request_id: str, now: datetime) -> bool
 
 def known(connection: Connection, new: NewStore) -> Store | None:
     """The store of an order that came before. Raises RequestAlreadyUsed where that was another order."""
-    existing = of_request(connection, new.request_id)
+    existing = of_request(connection, new["request_id"])
     if existing is None:
         return None
-    if existing.ehealth_id != new.ehealth_id or existing.recipient != new.recipient:
-        raise RequestAlreadyUsed(f"request {new.request_id}")
+    if existing.ehealth_id != new["ehealth_id"] or existing.recipient != new["recipient"]:
+        raise RequestAlreadyUsed(f"request {existing.request_id}")
     return existing
 
 
@@ -88,34 +69,27 @@ def claim(connection: Connection, new: NewStore, renewal: RenewalRules, now: dat
     NotFound where what it renews is no store of this person; RenewalTooEarly;
     RequestAlreadyUsed; WrongState where the request has ended.
     """
-    lock_person(connection, new.ehealth_id)
+    lock_person(connection, new["ehealth_id"])
     existing = known(connection, new)
     if existing is not None:
         return existing, False
-    if connection.execute(sa.select(abandonments).where(abandonments.c.request_id == new.request_id)).first():
+    abandoned = sa.select(abandonments).where(abandonments.c.request_id == new["request_id"])
+    if connection.execute(abandoned).first() is not None:
         raise WrongState("the request was abandoned before its order arrived")
-    own = of_person(connection, new.ehealth_id)
-    if new.renews is not None and new.renews not in {store.id for store in own}:
-        raise NotFound(f"store {new.renews}")
+    own, renews = of_person(connection, new["ehealth_id"]), new["renews"]
+    if renews is not None and renews not in {store.id for store in own}:
+        raise NotFound(f"store {renews}")
     for other in own:
-        if other.status is StoreStatus.ACTIVE and other.id == new.renews:
+        if other.status is StoreStatus.ACTIVE and other.id == renews:
             renewal.check(now, other.status, other.not_after)
         elif other.status in (StoreStatus.ISSUING, StoreStatus.ACTIVE):
             raise ActiveStoreExists
-    values = {name: getattr(new, name) for name in NewStore.__dataclass_fields__ if name != "terms"}
-    values.update(
-        status=StoreStatus.ISSUING,
-        created_at=now,
-        terms_version=new.terms.version,
-        terms_sha256=new.terms.sha256,
-        terms_language=new.terms.language,
-    )
     try:
-        connection.execute(stores.insert().values(values))
+        connection.execute(stores.insert(), {**new, "status": StoreStatus.ISSUING, "created_at": now})
     except IntegrityError:
         # Somebody else's request id, taken between the look and the insert.
         raise ActiveStoreExists from None
-    return find(connection, new.id), True
+    return find(connection, new["id"]), True
 
 
 def prepare(

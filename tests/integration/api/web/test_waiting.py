@@ -13,18 +13,17 @@ import sqlalchemy as sa
 
 from api.web.waiting import Settlements
 from issuer.registry.database import Database
-from issuer.registry.orders import NewStore, claim
+from issuer.registry.orders import claim
 from issuer.registry.tables import stores
 from policies.lifecycle import StoreStatus
 from policies.renewal import RenewalRules
-from policies.terms import AcceptedTerms
 from tests.fixtures.registries import OpenRegistry
 
 NOW = datetime(2027, 3, 1, tzinfo=UTC)
 
 
 def begin_store(registry: Database, request_id: str, number: int = 0) -> None:
-    new = NewStore(
+    new = dict(  # noqa: C408 - columns, not keys
         id=str(uuid.uuid4()),
         request_id=request_id,
         ehealth_id=f"{2221350001 + number}",
@@ -36,7 +35,9 @@ def begin_store(registry: Database, request_id: str, number: int = 0) -> None:
         language="fr",
         key_type="p-256",
         keystore_profile="modern",
-        terms=AcceptedTerms(version="1", language="fr", sha256="0" * 64),
+        terms_version="1",
+        terms_language="fr",
+        terms_sha256="0" * 64,
         terms_accepted_at=NOW,
         recipient=bytes(32),
         run=str(uuid.uuid4()),
