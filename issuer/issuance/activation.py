@@ -1,4 +1,5 @@
-"""The last step of an issuance, in one transaction: active, delivered, recorded, notified (invariants 1, 5).
+"""The two steps of an issuance that follow its claim: the intent to sign (invariant 2), and the last one,
+in one transaction: active, delivered, recorded, notified (invariants 1, 5).
 
 A store that this one renews makes way in the same transaction: it ends, or it retires for
 the overlap that is configured (R22).
@@ -16,11 +17,26 @@ from issuer.errors import NotFound
 from issuer.issuance.ending import end_retirement, end_store
 from issuer.issuance.keystore.messages import SealedKeystore
 from issuer.issuance.templates import Template
-from issuer.registry import orders, outbox, stores
+from issuer.registry import certificates, outbox, stores, tables
 from issuer.registry.stores import Store
-from policies.lifecycle import StoreEvent, StoreStatus
+from policies.lifecycle import StoreEvent, StoreStatus, next_store_status
 from policies.reasons import RevocationReason
 from policies.renewal import RenewalRules
+
+
+def prepare(connection: Connection, store: Store, template: Template, now: datetime) -> None:
+    """Write the intent to sign. Raises WrongState where the store was ended meanwhile."""
+    certificates.prepare(connection, template.intent, now)
+    stores.compare_and_set(
+        connection,
+        tables.stores.c.id == store.id,
+        tables.stores.c.run == store.run,
+        tables.stores.c.status == StoreStatus.ISSUING,
+        tables.stores.c.serial.is_(None),
+        serial=template.serial_number,
+        not_before=template.not_before,
+        not_after=template.not_after,
+    )
 
 
 def activate(
@@ -34,20 +50,31 @@ def activate(
     deadline: datetime,
     now: datetime,
 ) -> None:
-    """Raises WrongState where the store was ended meanwhile, ActiveStoreExists where its place is taken."""
+    """Raises WrongState where the store was ended meanwhile (cancelled, reaped), and ActiveStoreExists where
+    the index finds another active one.
+    """
     if store.renews is not None:
         _make_way(connection, store, store.renews, renewal, now)
     fingerprint = hashlib.sha256(certificate).hexdigest()
-    orders.activate(
+    # First: only what has a signed certificate becomes active (a trigger says so too).
+    certificates.complete(connection, template.serial_number, certificate)
+    stores.compare_and_set(
         connection,
-        store,
-        serial=template.serial_number,
-        certificate=certificate,
-        fingerprint=fingerprint,
-        sealed_password=sealed.password,
-        sealed_keystore=sealed.keystore,
-        deadline=deadline,
-        now=now,
+        tables.stores.c.id == store.id,
+        tables.stores.c.serial == template.serial_number,
+        tables.stores.c.status == StoreStatus.ISSUING,
+        status=next_store_status(StoreStatus.ISSUING, StoreEvent.ACTIVATE),
+        sha256_fingerprint=fingerprint,
+        activated_at=now,
+    )
+    connection.execute(
+        tables.deliveries.insert(),
+        {
+            "store_id": store.id,
+            "sealed_password": sealed.password,
+            "sealed_keystore": sealed.keystore,
+            "deadline": deadline,
+        },
     )
     details = {"serial": template.serial_number, "sha256_fingerprint": fingerprint}
     stores.note(connection, store, "store-active", actor="service", now=now, details=details)

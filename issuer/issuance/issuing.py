@@ -26,10 +26,10 @@ from issuer.clock import Clock, RandomBytes
 from issuer.errors import CaUnavailable, IssuerError, Overloaded
 from issuer.faults import FaultPoint, fault_point
 from issuer.identity.identity import Identity
-from issuer.issuance.activation import activate
+from issuer.issuance.activation import activate, prepare
 from issuer.issuance.authority import Authority
 from issuer.issuance.config import IssuanceConfig
-from issuer.issuance.ending import ISSUING, end_generation
+from issuer.issuance.ending import end_generation
 from issuer.issuance.keystore.errors import WorkshopError
 from issuer.issuance.keystore.messages import KeystoreOrder
 from issuer.issuance.keystore.workshop import Workshop
@@ -227,7 +227,7 @@ class Issuance:
             )
             fault_point(FaultPoint.CERTIFICATE_LINTED)
             with self._database.write() as connection:
-                orders.prepare(connection, store, template, authority=ISSUING, now=now)
+                prepare(connection, store, template, now)
                 fault_point(FaultPoint.INTENT_WRITING)
             fault_point(FaultPoint.INTENT_WRITTEN)
             self._signed_at = None

@@ -83,6 +83,18 @@ class Template:
         """As the registry writes it: lower-case hexadecimal, whole octets, no leading zero octet."""
         return serial_text(self.serial)
 
+    @property
+    def intent(self) -> dict[str, object]:
+        """What is written down before it is signed (invariant 2), by the columns of ``certificates``."""
+        return {
+            "serial": self.serial_number,
+            "authority": self.issuer.name,
+            "profile": self.profile,
+            "tbs": self.tbs,
+            "not_before": self.not_before,
+            "not_after": self.not_after,
+        }
+
     def redeem(self, issuer: Issuer) -> bytes:
         """Give the bytes to sign, once, to the issuer they were made for; raises TemplateRefused."""
         if (issuer.subject, issuer.public_key) != (self.issuer.subject, self.issuer.public_key):

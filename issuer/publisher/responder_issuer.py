@@ -91,7 +91,7 @@ class ResponderIssuer:
             issuer=self.authority.issuer, key=self.key, now=now, random=self.random
         )
         with self.database.write() as connection:
-            certificates.prepare(connection, template, authority=self.authority.name, now=now)
+            certificates.prepare(connection, template.intent, now)
         try:
             der = self.authority.sign(template)
         except HsmError as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -13,35 +14,9 @@ from issuer.registry.tables import certificates, revocations
 _OCSP = "ocsp"
 
 
-class Prepared(Protocol):
-    """A certificate as it is to be signed: ``issuer.issuance.templates.Template``."""
-
-    @property
-    def serial_number(self) -> str: ...
-    @property
-    def profile(self) -> str: ...
-    @property
-    def tbs(self) -> bytes: ...
-    @property
-    def not_before(self) -> datetime: ...
-    @property
-    def not_after(self) -> datetime: ...
-
-
-def prepare(connection: Connection, prepared: Prepared, *, authority: str, now: datetime) -> None:
-    """Write the intent to sign."""
-    connection.execute(
-        certificates.insert(),
-        {
-            "serial": prepared.serial_number,
-            "authority": authority,
-            "profile": prepared.profile,
-            "tbs": prepared.tbs,
-            "not_before": prepared.not_before,
-            "not_after": prepared.not_after,
-            "created_at": now,
-        },
-    )
+def prepare(connection: Connection, intent: Mapping[str, object], now: datetime) -> None:
+    """Write the intent to sign: ``issuer.issuance.templates.Template.intent``."""
+    connection.execute(certificates.insert(), {**intent, "created_at": now})
 
 
 def complete(connection: Connection, serial: str, certificate: bytes) -> None:

@@ -1,4 +1,4 @@
-"""From an order to an active store in the registry: claimed, prepared, activated.
+"""Orders in the registry: claimed, known again, or forgotten before they come.
 
 The functions take a connection and belong to their caller's transaction, so that the
 audit event and the notification commit with the change or not at all.
@@ -15,12 +15,10 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from issuer.errors import NotFound, RequestAlreadyUsed
-from issuer.registry import certificates
-from issuer.registry.certificates import Prepared
-from issuer.registry.stores import Store, compare_and_set, find, of_person, of_request
-from issuer.registry.tables import abandonments, deliveries, stores
+from issuer.registry.stores import Store, find, of_person, of_request
+from issuer.registry.tables import abandonments, stores
 from policies.errors import ActiveStoreExists, WrongState
-from policies.lifecycle import StoreEvent, StoreStatus, next_store_status
+from policies.lifecycle import StoreStatus
 from policies.renewal import RenewalRules
 
 NewStore = Mapping[str, Any]
@@ -90,58 +88,3 @@ def claim(connection: Connection, new: NewStore, renewal: RenewalRules, now: dat
         # Somebody else's request id, taken between the look and the insert.
         raise ActiveStoreExists from None
     return find(connection, new["id"]), True
-
-
-def prepare(
-    connection: Connection, store: Store, prepared: Prepared, *, authority: str, now: datetime
-) -> None:
-    """Write the intent to sign (invariant 2). Raises WrongState where the store was ended meanwhile."""
-    certificates.prepare(connection, prepared, authority=authority, now=now)
-    compare_and_set(
-        connection,
-        stores.c.id == store.id,
-        stores.c.run == store.run,
-        stores.c.status == StoreStatus.ISSUING,
-        stores.c.serial.is_(None),
-        serial=prepared.serial_number,
-        not_before=prepared.not_before,
-        not_after=prepared.not_after,
-    )
-
-
-def activate(
-    connection: Connection,
-    store: Store,
-    *,
-    serial: str,
-    certificate: bytes,
-    fingerprint: str,
-    sealed_password: bytes,
-    sealed_keystore: bytes,
-    deadline: datetime,
-    now: datetime,
-) -> None:
-    """The signed certificate, its sealed delivery and ``active``, together.
-
-    Raises WrongState where the store was ended meanwhile (cancelled, reaped), and
-    ActiveStoreExists where the index finds another active one.
-    """
-    # First: only what has a signed certificate becomes active (a trigger says so too).
-    certificates.complete(connection, serial, certificate)
-    compare_and_set(
-        connection,
-        stores.c.id == store.id,
-        stores.c.serial == serial,
-        stores.c.status == StoreStatus.ISSUING,
-        status=next_store_status(StoreStatus.ISSUING, StoreEvent.ACTIVATE),
-        sha256_fingerprint=fingerprint,
-        activated_at=now,
-    )
-    connection.execute(
-        deliveries.insert().values(
-            store_id=store.id,
-            sealed_password=sealed_password,
-            sealed_keystore=sealed_keystore,
-            deadline=deadline,
-        )
-    )

@@ -1,4 +1,4 @@
-"""Stores in the registry: looked at, retired, ended. How one comes to be is in ``issuer.registry.orders``.
+"""Stores in the registry: looked at, retired, ended. How one is claimed is in ``issuer.registry.orders``.
 
 Each change is a compare-and-set. The functions take a connection and belong to their
 caller's transaction, so that the audit event and the notification commit with the change
