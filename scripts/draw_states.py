@@ -10,16 +10,40 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from policies.lifecycle import (
-    REQUEST_EVENTS,
     REQUEST_TRANSITIONS,
-    STORE_EVENTS,
     STORE_TRANSITIONS,
+    RequestEvent,
     RequestState,
+    StoreEvent,
     StoreStatus,
     allowed_actions,
 )
 
 Transitions = Mapping[StrEnum, Mapping[StrEnum, StrEnum]]
+
+# What each event means.
+REQUEST_EVENTS = {
+    RequestEvent.ACCEPT_TERMS: "The terms in force are accepted; a code sent before is worthless.",
+    RequestEvent.SEND_CODE: "The data are confirmed and a code is on its way to the address.",
+    RequestEvent.ACCEPT_CODE: "The right code was entered: the generation begins.",
+    RequestEvent.DATA_CHANGED: "The provider's data are not those shown: they are confirmed anew.",
+    RequestEvent.DEFER: "The issuer refused before anything was begun: the same code may be tried again.",
+    RequestEvent.GENERATED: "The registry holds the active store.",
+    RequestEvent.COMPLETE: "The holder went back home; the sealed material is gone.",
+    RequestEvent.CANCEL: "The holder gave up; what had begun is revoked.",
+    RequestEvent.SUPERSEDE: "The holder started over; what had begun is revoked.",
+    RequestEvent.DEADLINE: "A day has passed; or the generation's bound, or the delivery's deadline.",
+    RequestEvent.FAIL: "The registry holds no active store of this request, and will hold none.",
+    RequestEvent.REJECT: "A gate was lost; what had begun is revoked.",
+}
+
+STORE_EVENTS = {
+    StoreEvent.ACTIVATE: "Signed, sealed, and in time.",
+    StoreEvent.RETIRE: "Its successor was activated, and an overlap is configured.",
+    StoreEvent.DEACTIVATE: "By its holder; or its successor was activated, or the overlap has ended.",
+    StoreEvent.REVOKE: "By an officer; or its request ended before it was delivered.",
+    StoreEvent.LAPSE: "The certificate's validity has ended.",
+}
 
 
 def diagram(transitions: Transitions, first: StrEnum) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,7 @@ import pytest
 from policies.errors import WrongState
 from policies.lifecycle import (
     BEFORE_GENERATION,
-    REQUEST_EVENTS,
     REQUEST_TRANSITIONS,
-    STORE_EVENTS,
     STORE_TRANSITIONS,
     UNFINISHED,
     RequestEvent,
@@ -41,10 +40,15 @@ def test_every_state_and_event_has_its_place() -> None:
     assert set(BEFORE_GENERATION) < set(UNFINISHED)
     reached = {end for moves in REQUEST_TRANSITIONS.values() for end in moves.values()}
     assert reached == set(RequestState) - {RequestState.CREATED}
-    assert set(REQUEST_EVENTS) == set(RequestEvent) == {e for m in REQUEST_TRANSITIONS.values() for e in m}
+    told = runpy.run_path(str(ROOT / "scripts/draw_states.py"))
+    assert (
+        set(told["REQUEST_EVENTS"])
+        == set(RequestEvent)
+        == {e for m in REQUEST_TRANSITIONS.values() for e in m}
+    )
     ended = {end for moves in STORE_TRANSITIONS.values() for end in moves.values()}
     assert ended == set(StoreStatus) - {StoreStatus.ISSUING}
-    assert set(STORE_EVENTS) == set(StoreEvent) == {e for m in STORE_TRANSITIONS.values() for e in m}
+    assert set(told["STORE_EVENTS"]) == set(StoreEvent) == {e for m in STORE_TRANSITIONS.values() for e in m}
 
 
 @pytest.mark.parametrize("state", RequestState)
