@@ -148,7 +148,6 @@ class AssertionVerifier:
                 health_professional=bool(profession),
             ),
             authenticated_at=datetime.fromtimestamp(authenticated, UTC),
-            issued_at=datetime.fromtimestamp(issued, UTC),
             expires_at=datetime.fromtimestamp(expires, UTC),
         )
 

@@ -34,5 +34,4 @@ class Identity:
     roles: tuple[str, ...]
     standing: Standing
     authenticated_at: datetime
-    issued_at: datetime
     expires_at: datetime

@@ -25,8 +25,6 @@ class Authority:
     """Only ``open`` makes one. Thread-safe where its key is."""
 
     certificate: x509.Certificate
-    chain: tuple[x509.Certificate, ...]
-    """The issuers' certificates, upwards, the root last; empty for the root itself."""
     issuer: Issuer
     _key: PrivateKey
 
@@ -40,7 +38,10 @@ class Authority:
         *,
         now: datetime,
     ) -> Self:
-        """Raises AuthorityRefused unless key, certificate and chain fit and are valid now."""
+        """Raises AuthorityRefused unless key, certificate and chain fit and are valid now.
+
+        ``chain``: the issuers' certificates, upwards, the root last; empty for the root itself.
+        """
         try:
             issuer = Issuer.of(name, certificate)
             own_key = public_key(private_key.public_key())
@@ -55,7 +56,7 @@ class Authority:
                 link.verify_directly_issued_by(above)
             except Exception as error:
                 raise AuthorityRefused(f"{name}: {link.subject.rfc4514_string()}: broken chain") from error
-        return cls(certificate=certificate, chain=tuple(chain), issuer=issuer, _key=private_key)
+        return cls(certificate=certificate, issuer=issuer, _key=private_key)
 
     @property
     def name(self) -> str:

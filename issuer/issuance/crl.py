@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from asn1crypto import core, crl
@@ -21,9 +21,6 @@ from issuer.issuance.errors import CrlRefused
 from issuer.issuance.keys import signature_algorithm
 from issuer.issuance.templates import Issuer
 from policies.reasons import X509Reason
-
-CRL_LIFE: Final = timedelta(days=7)
-ARL_LIFE: Final = timedelta(days=365)
 
 _ONLY_EXTENSIONS: Final = {x509.AuthorityKeyIdentifier.oid, x509.CRLNumber.oid}
 REASON_CODES: Final = {

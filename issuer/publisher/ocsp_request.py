@@ -16,7 +16,7 @@ from cryptography.x509 import ocsp
 
 HashName = Literal["sha1", "sha256"]
 HASH_NAMES: Final[tuple[HashName, ...]] = ("sha1", "sha256")
-ErrorStatus = Literal["malformedRequest", "internalError", "tryLater", "sigRequired", "unauthorized"]
+ErrorStatus = Literal["malformedRequest", "tryLater", "unauthorized"]
 
 MAX_REQUESTS: Final = 32
 MAX_NONCE: Final = 128
@@ -30,9 +30,7 @@ _HASH_NAMES: Final[dict[str, HashName]] = {"sha1": "sha1", "sha256": "sha256"}
 
 _STATUSES: Final[dict[ErrorStatus, ocsp.OCSPResponseStatus]] = {
     "malformedRequest": ocsp.OCSPResponseStatus.MALFORMED_REQUEST,
-    "internalError": ocsp.OCSPResponseStatus.INTERNAL_ERROR,
     "tryLater": ocsp.OCSPResponseStatus.TRY_LATER,
-    "sigRequired": ocsp.OCSPResponseStatus.SIG_REQUIRED,
     "unauthorized": ocsp.OCSPResponseStatus.UNAUTHORIZED,
 }
 ERROR_ANSWERS: Final[dict[ErrorStatus, bytes]] = {

@@ -61,16 +61,6 @@ def after_batch(connection: Connection, authority: str, batch: int) -> Iterator[
         yield Answer(**row._mapping)
 
 
-def find(connection: Connection, authority: str, serial: str, hash_algorithm: str) -> Answer | None:
-    query = sa.select(*_COLUMNS).where(
-        answers.c.authority == authority,
-        answers.c.serial == serial,
-        answers.c.hash_algorithm == hash_algorithm,
-    )
-    row = connection.execute(query).first()
-    return None if row is None else Answer(**row._mapping)
-
-
 def earliest_end(connection: Connection, authority: str) -> datetime | None:
     """When the first of the present answers ends: an alarm long before it passes."""
     query = sa.select(sa.func.min(answers.c.next_update)).where(answers.c.authority == authority)

@@ -66,10 +66,6 @@ class Changes:
     def close(self) -> None:
         self._closed.set()
 
-    @property
-    def closed(self) -> bool:
-        return self._closed.is_set()
-
     def wait(self, timeout: float) -> bool:
         """Raises what the driver raises where the database is gone; the next call connects again."""
         try:

@@ -19,7 +19,6 @@ from issuer.issuance.keystore.errors import (
     WorkerFailed,
     WorkerGone,
     WorkerTimeout,
-    WorkshopError,
 )
 from issuer.issuance.keystore.keeper import TemplateKeeper
 from issuer.issuance.keystore.keypairs import ProofRefused, PublicKey, verify_proof
@@ -64,19 +63,10 @@ class Workshop:
         self._random = random
         self._places = threading.BoundedSemaphore(config.workers)
         self._keeper = TemplateKeeper(config.limits())
-        self._report: Confinement | None = None
 
     def start(self) -> Confinement:
-        """Raises WorkshopError, saying which measure of confinement this machine lacks."""
-        self._report = self._keeper.start()
-        return self._report
-
-    @property
-    def report(self) -> Confinement:
-        """What holds every worker. Raises WorkshopError before ``start``."""
-        if self._report is None:
-            raise WorkshopError("the workshop was not started")
-        return self._report
+        """What holds every worker. Raises WorkshopError, saying which measure this machine lacks."""
+        return self._keeper.start()
 
     @property
     def template_pid(self) -> int | None:

@@ -14,7 +14,7 @@ from hsm.signing import PrivateKey
 from issuer.clock import system_random
 from issuer.issuance.authority import Authority
 from issuer.issuance.config import PkiConfig
-from issuer.issuance.crl import CRL_LIFE, build_crl, encode_entry
+from issuer.issuance.crl import build_crl, encode_entry
 from issuer.issuance.keys import KeyType, sample_public_key
 from issuer.issuance.profiles import load_profiles
 from issuer.issuance.subjects import Subject
@@ -101,7 +101,7 @@ class World:
             self.issuing,
             number=1,
             this_update=self.room.now,
-            next_update=self.room.now + CRL_LIFE,
+            next_update=self.room.now + timedelta(days=7),
             entries=entries,
         )
         path.write_bytes(der)

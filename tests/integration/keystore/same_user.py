@@ -10,6 +10,7 @@ import json
 import resource
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from issuer.issuance.keystore.config import KeystoreConfig
@@ -67,14 +68,15 @@ def main() -> None:
     plain = subprocess.Popen([sys.executable, "-c", PLAIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert plain.stdout is not None
     plain.stdout.readline()
-    with Workshop(KeystoreConfig(allow_missing=("memory-lock",))) as workshop, workshop.open(ORDER):
-        template = workshop.template_pid
-        assert template is not None
-        (worker,) = children(template)
-        found["missing"] = list(workshop.report.missing)
-        found["worker"] = spying_on(worker)
-        found["template"] = spying_on(template)
-        found["limits"] = Path(f"/proc/{worker}/limits").read_text()
+    with closing(Workshop(KeystoreConfig(allow_missing=("memory-lock",)))) as workshop:
+        found["missing"] = list(workshop.start().missing)
+        with workshop.open(ORDER):
+            template = workshop.template_pid
+            assert template is not None
+            (worker,) = children(template)
+            found["worker"] = spying_on(worker)
+            found["template"] = spying_on(template)
+            found["limits"] = Path(f"/proc/{worker}/limits").read_text()
     found["plain"] = spying_on(plain.pid)
     plain.kill()
     plain.communicate()

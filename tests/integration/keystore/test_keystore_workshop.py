@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import get_args
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
@@ -263,7 +264,7 @@ def test_a_signal_to_the_whole_group_lets_a_job_under_way_finish(
 
 
 def test_without_a_start_there_is_no_job(config: KeystoreConfig, make_order: MakeOrder) -> None:
-    workshop = Workshop(config)
-    with pytest.raises(WorkshopError):
-        _ = workshop.report
+    workshop = Workshop(msgspec.structs.replace(config, wall_seconds=1))
+    with pytest.raises(WorkshopError, match="not running"), workshop.open(make_order()):
+        pass
     assert workshop.template_pid is None

@@ -18,16 +18,16 @@ import pytest
 from cryptography import x509
 from cryptography.x509 import ocsp
 
-from issuer.issuance.templates import serial_text
 from issuer.publisher.leader import Leadership
 from issuer.publisher.loop import Publisher
-from issuer.registry import answers, crls
+from issuer.registry import crls
 from issuer.registry.changes import Changes
 from issuer.registry.database import Database
 from tests.fixtures.pki import record_certificate, revoke
 from tests.fixtures.processes import wait_until
 from tests.fixtures.publication import MakeSite, Site
 from tests.fixtures.registries import OpenRegistry
+from tests.integration.issuer.publisher.test_publication import ahead
 
 YEAR = timedelta(days=365)
 
@@ -59,9 +59,8 @@ def listed(site: Site) -> set[int]:
 
 
 def said(site: Site, serial: int) -> ocsp.OCSPCertStatus | None:
-    with site.database.read() as connection:
-        found = answers.find(connection, "issuing", serial_text(serial), "sha256")
-    return None if found is None else ocsp.load_der_ocsp_response(found.answer).certificate_status
+    found = ahead(site, serial, "sha256")
+    return None if found is None else found.certificate_status
 
 
 def told(site: Site, serial: int) -> bool:

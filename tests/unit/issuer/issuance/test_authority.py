@@ -92,7 +92,7 @@ def test_a_key_that_signs_with_another_is_found_out() -> None:
         "issuing",
         issuing.certificate,
         cast("PrivateKey", WrongKey(right, wrong)),
-        issuing.chain,
+        (chain().root.certificate,),
         now=NOW,
     )
     with pytest.raises(AuthorityRefused, match="does not verify") as refusal:
@@ -118,7 +118,9 @@ def test_signed_bytes_verify() -> None:
 def test_key_and_certificate_must_fit() -> None:
     issuing = chain().issuing
     with pytest.raises(AuthorityRefused, match="not the certificate's"):
-        Authority.open("issuing", issuing.certificate, private_key("p-384", 99), issuing.chain, now=NOW)
+        Authority.open(
+            "issuing", issuing.certificate, private_key("p-384", 99), (chain().root.certificate,), now=NOW
+        )
 
 
 @pytest.mark.parametrize("days", [-1, 3700])
@@ -129,7 +131,7 @@ def test_not_before_and_not_after_its_time(days: int) -> None:
             "issuing",
             issuing.certificate,
             private_key("p-384", 20),
-            issuing.chain,
+            (chain().root.certificate,),
             now=NOW + timedelta(days=days),
         )
 
