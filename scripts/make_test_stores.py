@@ -35,8 +35,9 @@ from issuer.issuance.keystore.pkcs12 import make_pkcs12
 from issuer.issuance.profiles import Profiles, load_profiles
 from issuer.issuance.subjects import Subject, authority_name
 from issuer.issuance.templates import Issuer
-from issuer.publisher.ocsp import Responder, Revoked, SingleAnswer, Status, build_answer
+from issuer.publisher.ocsp import Responder, SingleAnswer, Status, build_answer
 from issuer.publisher.ocsp_request import OcspError, parse_request
+from issuer.registry.status import Revocation
 from policies.reasons import X509Reason
 
 PASSWORD = "test"  # noqa: S105
@@ -183,7 +184,7 @@ def main() -> None:
         TestStatus.folder, TestStatus.pki = folder, ours
         TestStatus.known = {
             good.serial_number: "good",
-            revoked.serial_number: Revoked(at=now, reason=reason),
+            revoked.serial_number: Revocation(revoked_at=now, reason=reason),
         }
         with contextlib.suppress(KeyboardInterrupt):
             ThreadingHTTPServer(("127.0.0.1", arguments.port), TestStatus).serve_forever()

@@ -12,7 +12,7 @@ import structlog
 from issuer.faults import FaultPoint, fault_point
 from issuer.issuance.errors import OcspRefused
 from issuer.publisher.metrics import ANSWERS, ANSWERS_NEXT_UPDATE
-from issuer.publisher.ocsp import Responder, Revoked, SingleAnswer, build_answer
+from issuer.publisher.ocsp import Responder, SingleAnswer, Status, build_answer
 from issuer.publisher.ocsp_request import CertId
 from issuer.publisher.signer import Signer
 from issuer.registry import answers, status
@@ -130,20 +130,19 @@ class Answering:
         self, responder: Responder, subject: Subject, this_update: datetime, next_update: datetime
     ) -> Sequence[Answer]:
         this_update, next_update = this_update.replace(microsecond=0), next_update.replace(microsecond=0)
-        revoked = subject.revocation
-        standing = None if revoked is None else Revoked(at=revoked.revoked_at, reason=revoked.reason)
         serial = int(subject.serial, 16)
+        standing: Status = subject.revocation or "good"
         return [
             Answer(
                 authority=self._authority,
                 serial=subject.serial,
                 hash_algorithm=cert_id.hash_name,
-                status="good" if standing is None else "revoked",
+                status="good" if standing == "good" else "revoked",
                 this_update=this_update,
                 next_update=next_update,
                 answer=build_answer(
                     responder,
-                    [SingleAnswer(cert_id=replace(cert_id, serial=serial), status=standing or "good")],
+                    [SingleAnswer(cert_id=replace(cert_id, serial=serial), status=standing)],
                     this_update=this_update,
                     next_update=next_update,
                 ),

@@ -33,7 +33,7 @@ from issuer.issuance.der import (
 from issuer.issuance.errors import AuthorityRefused, OcspRefused
 from issuer.issuance.keys import PrivateKey, public_key, sign_verified, signature_algorithm
 from issuer.publisher.ocsp_request import CertId, HashName
-from policies.reasons import X509Reason
+from issuer.registry.status import Revocation
 
 # AlgorithmIdentifiers with NULL parameters, as askers encode them.
 _HASHES: Final[dict[HashName, bytes]] = {
@@ -45,13 +45,7 @@ _BASIC: Final = bytes.fromhex("06092b0601050507300101")
 _SUCCESSFUL: Final = tlv(ENUMERATED, b"\0")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Revoked:
-    at: datetime
-    reason: X509Reason
-
-
-Status = Literal["good", "unknown"] | Revoked
+Status = Literal["good", "unknown"] | Revocation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,10 +157,10 @@ def build_answer(
 
 def _single(answer: SingleAnswer, times: bytes) -> bytes:
     cert_id, status = answer.cert_id, answer.status
-    if isinstance(status, Revoked):
+    if isinstance(status, Revocation):
         code = REASON_CODES.get(status.reason)
         reason = b"" if code is None else tlv(EXPLICIT, tlv(ENUMERATED, bytes([code])))
-        said = tlv(EXPLICIT + 1, _time(status.at.replace(microsecond=0)), reason)
+        said = tlv(EXPLICIT + 1, _time(status.revoked_at.replace(microsecond=0)), reason)
     else:
         said = tlv(IMPLICIT if status == "good" else IMPLICIT + 2)
     serial = cert_id.serial
@@ -193,11 +187,11 @@ def _says(single: ocsp.OCSPSingleResponse, meant: SingleAnswer) -> bool:
     """Whether a relying service finds in it what was meant."""
     status, cert_id = meant.status, meant.cert_id
     at = reason = None
-    if isinstance(status, Revoked):
-        at = status.at.replace(microsecond=0)
+    if isinstance(status, Revocation):
+        at = status.revoked_at.replace(microsecond=0)
         reason = x509.ReasonFlags(status.reason) if status.reason in REASON_CODES else None
     return (
-        single.certificate_status.name == ("REVOKED" if isinstance(status, Revoked) else status.upper())
+        single.certificate_status.name == ("REVOKED" if isinstance(status, Revocation) else status.upper())
         and (single.revocation_time_utc, single.revocation_reason) == (at, reason)
         and (single.issuer_name_hash, single.issuer_key_hash, single.serial_number)
         == (cert_id.issuer_name_hash, cert_id.issuer_key_hash, cert_id.serial)

@@ -15,7 +15,7 @@ from hsm.errors import HsmError
 from issuer.errors import CaUnavailable, Overloaded
 from issuer.issuance.templates import serial_text
 from issuer.publisher.metrics import LIVE
-from issuer.publisher.ocsp import Revoked, SingleAnswer, Status, build_answer
+from issuer.publisher.ocsp import SingleAnswer, Status, build_answer
 from issuer.publisher.ocsp_request import CertId, OcspError, parse_request
 from issuer.publisher.signer import Signer
 from issuer.registry import status
@@ -102,7 +102,7 @@ class LiveResponder:
                 raise OcspError("unauthorized", "never issued")
             return "unknown"
         if subject.revocation is not None:
-            return Revoked(at=subject.revocation.revoked_at, reason=subject.revocation.reason)
+            return subject.revocation
         if subject.not_after < self._clock():
             raise OcspError("unauthorized", "expired")
         return "good"

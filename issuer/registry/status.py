@@ -17,10 +17,8 @@ from policies.reasons import X509Reason
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revocation:
-    serial: str
     revoked_at: datetime
     reason: X509Reason
-    sequence: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,19 +131,14 @@ _SUBJECT = (
     certificates.c.not_after,
     revocations.c.revoked_at,
     revocations.c.reason,
-    revocations.c.sequence,
 )
 # A serial counts as issued when its signature is known, or when it was revoked because it may exist.
 _ISSUED = sa.or_(certificates.c.certificate.is_not(None), revocations.c.serial.is_not(None))
 
 
 def _subject(row: sa.Row[*tuple[Any, ...]]) -> Subject:
-    serial, not_after, revoked_at, reason, sequence = row
-    revocation = None
-    if sequence is not None:
-        revocation = Revocation(
-            serial=serial, revoked_at=revoked_at, reason=X509Reason(reason), sequence=sequence
-        )
+    serial, not_after, revoked_at, reason = row
+    revocation = None if reason is None else Revocation(revoked_at=revoked_at, reason=X509Reason(reason))
     return Subject(serial=serial, not_after=not_after, revocation=revocation)
 
 

@@ -18,8 +18,9 @@ from issuer.issuance.crl import build_crl, encode_entry
 from issuer.issuance.keys import KeyType, sample_public_key
 from issuer.issuance.profiles import load_profiles
 from issuer.issuance.subjects import Subject
-from issuer.publisher.ocsp import Responder, Revoked, SingleAnswer, Status, build_answer
+from issuer.publisher.ocsp import Responder, SingleAnswer, Status, build_answer
 from issuer.publisher.ocsp_request import CertId, HashName
+from issuer.registry.status import Revocation
 from policies.reasons import X509Reason
 from tests.integration.ceremony.conftest import PUBLIC, CommandFailed, Room, Run
 
@@ -168,7 +169,7 @@ def test_openssl_accepts_ocsp_answers(world: World) -> None:
     issuing = world.pem("issuing")
     asked = ("-no_nonce", "-issuer", issuing, "-cert", world.pem("holder", certificate))
     trust = ("-CAfile", world.pem("root"), "-verify_other", issuing)
-    revoked = [Revoked(at=world.room.now, reason=reason) for reason in X509Reason]
+    revoked = [Revocation(revoked_at=world.room.now, reason=reason) for reason in X509Reason]
     statuses: list[Status] = ["good", "unknown", *revoked]
     hash_names: list[HashName] = ["sha1", "sha256"]
     for status in statuses:
@@ -176,7 +177,7 @@ def test_openssl_accepts_ocsp_answers(world: World) -> None:
             answer = world.answer(certificate, status, hash_name)
             output = world.run("openssl", "ocsp", "-respin", answer, *trust, f"-{hash_name}", *asked)
             assert "Response verify OK" in output
-            assert f": {'revoked' if isinstance(status, Revoked) else status}" in output
+            assert f": {'revoked' if isinstance(status, Revocation) else status}" in output
 
 
 def test_pkilint_finds_nothing(world: World) -> None:
@@ -197,7 +198,11 @@ def test_pkilint_finds_nothing(world: World) -> None:
     entries = [encode_entry(1000 + index, world.room.now, reason) for index, reason in enumerate(X509Reason)]
     for listed in (entries, []):
         lint("lint_crl", "-t", "CRL", "-p", "BR", world.crl(*listed))
-    statuses: list[Status] = ["good", "unknown", Revoked(at=world.room.now, reason=X509Reason.SUPERSEDED)]
+    statuses: list[Status] = [
+        "good",
+        "unknown",
+        Revocation(revoked_at=world.room.now, reason=X509Reason.SUPERSEDED),
+    ]
     for status in statuses:
         lint("lint_ocsp_response", world.answer(world.professional(), status))
 

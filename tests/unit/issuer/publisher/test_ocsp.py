@@ -17,15 +17,20 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from issuer.issuance.errors import AuthorityRefused, OcspRefused
 from issuer.issuance.keys import KeyType, PrivateKey, verifies
-from issuer.publisher.ocsp import Responder, Revoked, SingleAnswer, Status, build_answer
+from issuer.publisher.ocsp import Responder, SingleAnswer, Status, build_answer
 from issuer.publisher.ocsp_request import ERROR_ANSWERS, CertId, HashName
+from issuer.registry.status import Revocation
 from policies.reasons import X509Reason
 from tests.fixtures.authorities import NOW, chain, load, private_key, responder_certificate
 from tests.fixtures.linting import lint_ocsp_answer
 
 SECOND = NOW.replace(microsecond=0)
 LIFE = timedelta(hours=12)
-STATUSES: list[Status] = ["good", "unknown", *(Revoked(at=NOW, reason=reason) for reason in X509Reason)]
+STATUSES: list[Status] = [
+    "good",
+    "unknown",
+    *(Revocation(revoked_at=NOW, reason=reason) for reason in X509Reason),
+]
 
 
 @cache
@@ -73,7 +78,7 @@ def test_answers(status: Status, hash_name: HashName, nonce: bytes | None, count
     for one in singles:
         assert one.hash_algorithm.name == hash_name
         assert (one.this_update_utc, one.next_update_utc) == (SECOND, SECOND + LIFE)
-        if isinstance(status, Revoked):
+        if isinstance(status, Revocation):
             assert one.certificate_status is ocsp.OCSPCertStatus.REVOKED
             assert one.revocation_time_utc == SECOND
             reason = (
@@ -162,7 +167,7 @@ def test_what_reads_as_something_else_never_leaves(
     monkeypatch: pytest.MonkeyPatch, name: str, wrong: object
 ) -> None:
     monkeypatch.setattr(f"issuer.publisher.ocsp.{name}", wrong)
-    revoked = Revoked(at=NOW, reason=X509Reason.KEY_COMPROMISE)
+    revoked = Revocation(revoked_at=NOW, reason=X509Reason.KEY_COMPROMISE)
     with pytest.raises(OcspRefused):
         answer(revoked, "good", nonce=b"n")
 
