@@ -10,27 +10,12 @@ _KEPT = {"INSERT": "NEW", "UPDATE": "NEW", "DELETE": "OLD"}
 
 def forbid_change(connection: Connection, table: str) -> None:
     """Put the triggers in place; called by the migration that creates ``table``."""
-    if connection.dialect.name == "sqlite":
-        for verb in ("UPDATE", "DELETE"):
-            connection.execute(
-                sa.text(
-                    f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-                    f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-                )
-            )
-        return
-    connection.execute(
-        sa.text(
-            f"CREATE FUNCTION {table}_append_only() RETURNS trigger LANGUAGE plpgsql AS "
-            f"$$ BEGIN RAISE EXCEPTION '{table} is append-only'; END $$"
-        )
-    )
-    connection.execute(
-        sa.text(
-            f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
-            f"FOR EACH STATEMENT EXECUTE FUNCTION {table}_append_only()"
-        )
-    )
+    for verb in ("UPDATE", "DELETE"):
+        forbid(connection, table, verb, "TRUE", name=f"no_{verb.lower()}")
+    if connection.dialect.name == "postgresql":
+        # No process has the right to it (``grants``); this is for whoever owns the schema.
+        truncate = f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} FOR EACH STATEMENT"
+        connection.execute(sa.text(f"{truncate} EXECUTE FUNCTION {table}_no_delete()"))
 
 
 def forbid(connection: Connection, table: str, verb: str, condition: str, *, name: str) -> None:

@@ -81,6 +81,7 @@ def _crl(number: int, crl: bytes | None = None) -> dict[str, object]:
         "DELETE FROM certificates WHERE serial = '03'",
         "UPDATE revocations SET not_after = revoked_at",
         "DELETE FROM revocations",
+        "TRUNCATE revocations",  # Which SQLite has no word for.
         "UPDATE crls SET number = 9 WHERE number = 2",
         "UPDATE crls SET crl = 'other' WHERE number = 2",
         "UPDATE crls SET covers = 9 WHERE number = 3",
