@@ -27,6 +27,8 @@ def _one_per_person(status: StoreStatus) -> sa.Index:
     )
 
 
+_OCSP = sa.text("profile = 'ocsp'")
+
 # Every signature a CA key ever made over a certificate has its row here, written before
 # the signature (invariant 2). ``certificate`` is filled when the signed bytes are known.
 certificates = sa.Table(
@@ -40,6 +42,9 @@ certificates = sa.Table(
     sa.Column("not_before", UtcDateTime, nullable=False),
     sa.Column("not_after", UtcDateTime, nullable=False, index=True),
     sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Index(
+        "ix_certificates_responders", "authority", "not_after", sqlite_where=_OCSP, postgresql_where=_OCSP
+    ),
 )
 
 stores = sa.Table(

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from issuer.registry import answers, deliveries, outbox, status, stores
+from issuer.registry import answers, certificates, deliveries, outbox, status, stores
 from tests.fixtures.registries import OpenRegistry
 
 NOW = datetime(2027, 3, 1, tzinfo=UTC)
@@ -24,6 +24,8 @@ NOW = datetime(2027, 3, 1, tzinfo=UTC)
         lambda connection: stores.past_expiry(connection, NOW),
         lambda connection: stores.of_person(connection, "2221350001"),
         lambda connection: deliveries.past_deadline(connection, NOW),
+        lambda connection: certificates.valid_responders(connection, "issuing", NOW),
+        lambda connection: certificates.unfinished_responders(connection, "issuing", NOW),
         lambda connection: outbox.claim_due(connection, NOW, NOW, 10),
         lambda connection: status.marks(connection, "issuing"),
         lambda connection: status.last_revocation(connection, "issuing"),
