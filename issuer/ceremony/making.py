@@ -29,7 +29,7 @@ from issuer.clock import Clock, RandomBytes
 from issuer.durable import write_file
 from issuer.issuance.authority import Authority, complete
 from issuer.issuance.crl import build_crl, crl_entries, encode_entry, verify_crl
-from issuer.issuance.keys import key_type_of, spki_sha256
+from issuer.issuance.keystore.keypairs import key_type_of, public_bytes
 from issuer.issuance.lint import lint_crl
 from issuer.issuance.profiles import Profile, Profiles
 from issuer.issuance.subjects import authority_name
@@ -131,7 +131,7 @@ class Making:
             not_before=certificate.not_valid_before_utc.isoformat(),
             not_after=certificate.not_valid_after_utc.isoformat(),
             key_type=key_type_of(key.public_key()),
-            key_sha256=spki_sha256(key.public_key()),
+            key_sha256=hashlib.sha256(public_bytes(key.public_key())).hexdigest(),
         )
 
     def _make_crl(self, step: CrlStep, planned: StepRecord) -> StepRecord:

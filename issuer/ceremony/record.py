@@ -12,7 +12,8 @@ from cryptography import x509
 
 from issuer.ceremony.script import CeremonyRefused
 from issuer.durable import write_file
-from issuer.issuance.keys import public_key, verifies
+from issuer.issuance.keys import public_key
+from issuer.issuance.keystore.keypairs import verifies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from issuer.issuance.errors import AuthorityRefused
-from issuer.issuance.keys import PrivateKey, public_key, sign_verified, spki
+from issuer.issuance.keys import PrivateKey, public_key, sign_verified
 from issuer.issuance.keystore.keypairs import PublicKey
 from issuer.issuance.templates import Issuer, Template
 
@@ -47,7 +47,7 @@ class Authority:
             own_key = public_key(private_key.public_key())
         except (ValueError, x509.ExtensionNotFound) as error:
             raise AuthorityRefused(f"{name}: {error}") from error
-        if spki(own_key) != spki(issuer.public_key):
+        if own_key != issuer.public_key:
             raise AuthorityRefused(f"{name}: the key is not the certificate's")
         links = (certificate, *chain)
         for link, above in zip(links, (*chain, links[-1]), strict=True):
@@ -80,10 +80,7 @@ class Authority:
     def sign_bytes(self, data: bytes) -> bytes:
         """For CRLs and ceremony records. The signature is verified before it is returned."""
         # A token whose handles went stale signs with another key and says nothing (architecture.md).
-        signature = sign_verified(self._key, data)
-        if signature is None:
-            raise AuthorityRefused(f"{self.name}: the token's signature does not verify")
-        return signature
+        return sign_verified(self._key, data)
 
     def probe(self) -> None:
         """A real signature, over bytes that are no DER and so can never be a certificate or a CRL."""
@@ -96,8 +93,6 @@ def complete(template: Template, issuer: Issuer, key: PrivateKey) -> bytes:
         raise AuthorityRefused(f"{issuer.name}: the key is not the issuer's")
     tbs = template.redeem(issuer)
     signature = sign_verified(key, tbs)
-    if signature is None:
-        raise AuthorityRefused(f"{issuer.name}: the certificate's signature does not verify")
     parsed = asn1_x509.TbsCertificate.load(tbs, strict=True)
     der: bytes = asn1_x509.Certificate(
         {

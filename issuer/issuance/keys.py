@@ -1,56 +1,34 @@
-"""Key types by name, and how each signs: PKCS #1 v1.5 for RSA, ECDSA with the hash of the curve's strength.
-
-RSA-PSS is left out on purpose: today's consumers sign and verify RSA-SHA256 (R28).
-"""
+"""The keys of authorities, on a token or thrown away: narrowed, named in DER, and verified when they sign."""
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from functools import lru_cache
 from typing import cast
 
 from asn1crypto import algos
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from hsm.signing import PrivateKey as TokenKey
-from issuer.issuance.keystore.keypairs import CURVES, RSA_BITS, KeyType, PublicKey
+from issuer.issuance.errors import AuthorityRefused
+from issuer.issuance.keystore.keypairs import (
+    RSA_BITS,
+    KeyType,
+    PublicKey,
+    generate,
+    key_type_of,
+    sign,
+    signature_hash,
+    verifies,
+)
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
-
-
-def key_type_of(key: object) -> KeyType:
-    """Raises ValueError for any key that is none of ours, an RSA exponent other than 65537 included."""
-    if isinstance(key, rsa.RSAPublicKey) and key.public_numbers().e == 65537:
-        for name, bits in RSA_BITS.items():
-            if key.key_size == bits:
-                return name
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        for name, curve in CURVES.items():
-            if key.curve.name == curve.name:
-                return name
-    raise ValueError("a key type that is not served")
 
 
 def public_key(key: object) -> PublicKey:
     """Narrow what a library returned; raises ValueError as ``key_type_of`` does."""
     key_type_of(key)
     return cast("PublicKey", key)
-
-
-def spki(key: PublicKey) -> bytes:
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-def spki_sha256(key: PublicKey) -> str:
-    return hashlib.sha256(spki(key)).hexdigest()
-
-
-def signature_hash(key: PublicKey) -> hashes.SHA256 | hashes.SHA384:
-    return hashes.SHA384() if key_type_of(key) == "p-384" else hashes.SHA256()
 
 
 def signature_algorithm(key: PublicKey) -> bytes:
@@ -65,42 +43,21 @@ def _algorithm(name: str) -> bytes:
     return der
 
 
-def sign(key: PrivateKey, data: bytes) -> bytes:
-    algorithm = signature_hash(key.public_key())
-    if isinstance(key, rsa.RSAPrivateKey):
-        return key.sign(data, padding.PKCS1v15(), algorithm)
-    return key.sign(data, ec.ECDSA(algorithm))
-
-
-def sign_verified(key: PrivateKey, data: bytes) -> bytes | None:
-    """A signature that verifies with the key's own public key; None where it does not.
+def sign_verified(key: PrivateKey, data: bytes) -> bytes:
+    """A signature that verifies with the key's own public key; raises AuthorityRefused.
 
     Keys on a token look at their signatures themselves and raise; once is enough.
     """
     signature = sign(key, data)
-    if isinstance(key, TokenKey) or verifies(key.public_key(), signature, data):
-        return signature
-    return None
-
-
-def verifies(key: PublicKey, signature: bytes, data: bytes) -> bool:
-    algorithm = signature_hash(key)
-    try:
-        if isinstance(key, rsa.RSAPublicKey):
-            key.verify(signature, data, padding.PKCS1v15(), algorithm)
-        else:
-            key.verify(signature, data, ec.ECDSA(algorithm))
-    except InvalidSignature:
-        return False
-    return True
+    if not isinstance(key, TokenKey) and not verifies(key.public_key(), signature, data):
+        raise AuthorityRefused("the key's signature does not verify")
+    return signature
 
 
 @lru_cache
 def throw_away_key(key_type: KeyType) -> PrivateKey:
     """Made once per process and trusted by nobody: templates are signed with it to be linted."""
-    if key_type in RSA_BITS:
-        return rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS[key_type])
-    return ec.generate_private_key(CURVES[key_type])
+    return generate(key_type)
 
 
 @lru_cache

@@ -21,8 +21,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 from issuer.clock import RandomBytes
 from issuer.issuance.config import ExtendedKeyUsage, KeyUsage, PkiConfig, ProfileConfig
 from issuer.issuance.errors import TemplateRefused
-from issuer.issuance.keys import key_type_of, public_key, signature_hash, throw_away_key
-from issuer.issuance.keystore.keypairs import PublicKey
+from issuer.issuance.keys import public_key, throw_away_key
+from issuer.issuance.keystore.keypairs import PublicKey, key_type_of, signature_hash
 from issuer.issuance.lint import lint_certificate
 
 BACKDATE: Final = timedelta(minutes=5)

@@ -130,9 +130,10 @@ def build_answer(
         tlv(SEQUENCE, *(_single(one, times) for one in answers)),
         b"" if nonce is None else tlv(EXPLICIT + 1, tlv(SEQUENCE, _nonce(nonce))),
     )
-    signature = sign_verified(responder._key, tbs)
-    if signature is None:
-        raise OcspRefused("the signature does not verify")
+    try:
+        signature = sign_verified(responder._key, tbs)
+    except AuthorityRefused as refusal:
+        raise OcspRefused(str(refusal)) from refusal
     signed = tlv(BIT_STRING, b"\0", signature)
     basic = tlv(SEQUENCE, tbs, responder._algorithm, signed, responder._certificates)
     der = tlv(SEQUENCE, _SUCCESSFUL, tlv(EXPLICIT, tlv(SEQUENCE, _BASIC, tlv(OCTET_STRING, basic))))

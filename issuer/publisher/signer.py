@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from issuer.clock import Clock
 from issuer.issuance.errors import AuthorityRefused
-from issuer.issuance.keys import PrivateKey, signature_hash
+from issuer.issuance.keys import PrivateKey
+from issuer.issuance.keystore.keypairs import signature_hash
 from issuer.publisher.config import PublisherConfig
 from issuer.publisher.metrics import SIGNER_NOT_AFTER
 from issuer.publisher.ocsp import Responder

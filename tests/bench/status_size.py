@@ -20,7 +20,7 @@ from api.status.index import Index
 from api.status.ocsp import Ocsp
 from hsm.token import Token
 from issuer.clock import system_clock, system_random
-from issuer.issuance.keys import sign
+from issuer.issuance.keystore.keypairs import sign
 from issuer.publisher.ocsp_request import CertId
 from issuer.registry.answers import Answer
 from tests.bench.registry import make_site

@@ -1,4 +1,8 @@
-"""The professional's key pair, and the proof that its maker holds the private half."""
+"""Key types by name, how each signs, and the proof that a key pair's maker holds the private half.
+
+PKCS #1 v1.5 for RSA, ECDSA with the hash of the curve's strength for EC. RSA-PSS is left out on purpose:
+today's consumers sign and verify RSA-SHA256 (R28). The template loads this, and nothing of a token.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +20,10 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 KeyType = Literal["rsa-2048", "rsa-3072", "rsa-4096", "p-256", "p-384"]
-"""Defined here and not beside the issuer's own keys: the template loads nothing of a token."""
 KeyPair = RSAPrivateKey | EllipticCurvePrivateKey
 PublicKey = RSAPublicKey | EllipticCurvePublicKey
 
@@ -40,34 +43,63 @@ def generate(key_type: KeyType) -> KeyPair:
     return generate_private_key(CURVES[key_type])
 
 
+def key_type_of(key: object) -> KeyType:
+    """Raises ValueError for any key that is none of ours, an RSA exponent other than 65537 included."""
+    if isinstance(key, RSAPublicKey) and key.public_numbers().e == _EXPONENT:
+        for name, bits in RSA_BITS.items():
+            if key.key_size == bits:
+                return name
+    if isinstance(key, EllipticCurvePublicKey):
+        for name, curve in CURVES.items():
+            if key.curve.name == curve.name:
+                return name
+    raise ValueError("a key type that is not served")
+
+
+def signature_hash(key: PublicKey) -> SHA256 | SHA384:
+    return SHA384() if key_type_of(key) == "p-384" else SHA256()
+
+
+def sign(key: KeyPair, data: bytes) -> bytes:
+    algorithm = signature_hash(key.public_key())
+    if isinstance(key, RSAPrivateKey):
+        return key.sign(data, PKCS1v15(), algorithm)
+    return key.sign(data, ECDSA(algorithm))
+
+
+def verifies(key: PublicKey, signature: bytes, data: bytes) -> bool:
+    algorithm = signature_hash(key)
+    try:
+        if isinstance(key, RSAPublicKey):
+            key.verify(signature, data, PKCS1v15(), algorithm)
+        else:
+            key.verify(signature, data, ECDSA(algorithm))
+    except InvalidSignature:
+        return False
+    return True
+
+
 def public_bytes(key: PublicKey) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def prove(key: KeyPair, nonce: bytes) -> bytes:
     """Sign the order's nonce and the public key, under a purpose no certificate or message shares."""
-    statement = _PURPOSE + nonce + public_bytes(key.public_key())
-    if isinstance(key, RSAPrivateKey):
-        return key.sign(statement, PKCS1v15(), SHA256())
-    return key.sign(statement, ECDSA(SHA256()))
+    return sign(key, _PURPOSE + nonce + public_bytes(key.public_key()))
 
 
 def verify_proof(key_type: KeyType, spki: bytes, nonce: bytes, proof: bytes) -> PublicKey:
     """The public key, which is of that type. Raises ProofRefused."""
     try:
         key = load_der_public_key(spki)
-        statement = _PURPOSE + nonce + spki
-        if isinstance(key, RSAPublicKey):
-            key.verify(proof, statement, PKCS1v15(), SHA256())
-            matches = key.key_size == RSA_BITS.get(key_type) and key.public_numbers().e == _EXPONENT
-        elif isinstance(key, EllipticCurvePublicKey):
-            key.verify(proof, statement, ECDSA(SHA256()))
-            matches = key_type in CURVES and key.curve.name == CURVES[key_type].name
-        else:
+        if not isinstance(key, PublicKey):
             raise ProofRefused("the public key is neither RSA nor EC")
-        matches = matches and public_bytes(key) == spki
-    except (ValueError, UnsupportedAlgorithm, InvalidSignature) as error:
-        raise ProofRefused(f"the proof of possession does not verify: {type(error).__name__}") from None
+        verified = verifies(key, proof, _PURPOSE + nonce + spki)
+        matches = key_type_of(key) == key_type and public_bytes(key) == spki
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ProofRefused(f"no public key of a type that is served: {type(error).__name__}") from None
+    if not verified:
+        raise ProofRefused("the proof of possession does not verify")
     if not matches:
         raise ProofRefused(f"the public key is not one of type {key_type} in DER")
     return key

@@ -18,8 +18,8 @@ import msgspec
 from issuer.clock import Clock, RandomBytes
 from issuer.issuance.config import PkiConfig, ProfileConfig
 from issuer.issuance.errors import CertificateError, ProfileRefused
-from issuer.issuance.keys import key_type_of, sample_public_key
-from issuer.issuance.keystore.keypairs import KeyType, PublicKey
+from issuer.issuance.keys import sample_public_key
+from issuer.issuance.keystore.keypairs import KeyType, PublicKey, key_type_of
 from issuer.issuance.subjects import Subject, admission, authority_name, person_name
 from issuer.issuance.templates import Issuer, Template, build_template
 

@@ -15,7 +15,8 @@ from issuer.clock import system_random
 from issuer.issuance.authority import Authority
 from issuer.issuance.config import PkiConfig
 from issuer.issuance.crl import build_crl, encode_entry
-from issuer.issuance.keys import KeyType, sample_public_key
+from issuer.issuance.keys import sample_public_key
+from issuer.issuance.keystore.keypairs import KeyType
 from issuer.issuance.profiles import load_profiles
 from issuer.issuance.subjects import Subject
 from issuer.publisher.ocsp import Responder, SingleAnswer, Status, build_answer

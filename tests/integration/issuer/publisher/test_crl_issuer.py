@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from issuer.errors import CaUnavailable, NotFound, Overloaded
 from issuer.issuance.authority import Authority
 from issuer.issuance.errors import CrlRefused
-from issuer.issuance.keys import sign
+from issuer.issuance.keystore.keypairs import sign
 from issuer.issuance.templates import BACKDATE
 from issuer.publisher.crl_issuer import CrlIssuer
 from issuer.registry import crls

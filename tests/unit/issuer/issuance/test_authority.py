@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from issuer.clock import system_random
 from issuer.issuance.authority import Authority
 from issuer.issuance.errors import AuthorityRefused, TemplateRefused
-from issuer.issuance.keys import KeyType, PrivateKey, verifies
+from issuer.issuance.keys import PrivateKey
+from issuer.issuance.keystore.keypairs import KeyType, verifies
 from issuer.issuance.templates import Template
 from tests.fixtures.authorities import (
     JEANNE,

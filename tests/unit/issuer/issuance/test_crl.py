@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from issuer.ceremony.script import ARL_DAYS
 from issuer.issuance.crl import build_crl, crl_entries, encode_entry, verify_crl
 from issuer.issuance.errors import CrlRefused, LintRefused
-from issuer.issuance.keys import KeyType
+from issuer.issuance.keystore.keypairs import KeyType
 from issuer.issuance.lint import lint_crl
 from policies.reasons import X509Reason
 from tests.fixtures.authorities import NOW, chain, private_key

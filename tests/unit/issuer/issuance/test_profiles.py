@@ -11,7 +11,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 from issuer.clock import system_random
 from issuer.issuance.config import PkiConfig
 from issuer.issuance.errors import LintRefused, ProfileRefused
-from issuer.issuance.keys import KeyType, key_type_of
+from issuer.issuance.keystore.keypairs import KeyType, key_type_of
 from issuer.issuance.profiles import Profiles, load_profiles
 from tests.fixtures.authorities import (
     JEANNE,

@@ -16,7 +16,8 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from issuer.issuance.errors import AuthorityRefused, OcspRefused
-from issuer.issuance.keys import KeyType, PrivateKey, verifies
+from issuer.issuance.keys import PrivateKey
+from issuer.issuance.keystore.keypairs import KeyType, verifies
 from issuer.publisher.ocsp import Responder, SingleAnswer, Status, build_answer
 from issuer.publisher.ocsp_request import ERROR_ANSWERS, CertId, HashName
 from issuer.registry.status import Revocation
