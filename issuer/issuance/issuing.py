@@ -30,7 +30,6 @@ from issuer.issuance.activation import activate, prepare
 from issuer.issuance.authority import Authority
 from issuer.issuance.config import IssuanceConfig
 from issuer.issuance.ending import end_generation
-from issuer.issuance.keystore.errors import WorkshopError
 from issuer.issuance.keystore.messages import KeystoreOrder
 from issuer.issuance.keystore.workshop import Workshop
 from issuer.issuance.order import Order
@@ -187,7 +186,7 @@ class Issuance:
                 self._issue(store, bound)
             _STORES.labels("active").inc()
             logger.info("store-active")
-        except (HsmError, WorkshopError, IssuerError, PolicyRefusal, SQLAlchemyError, ValueError) as error:
+        except (HsmError, IssuerError, PolicyRefusal, SQLAlchemyError, ValueError) as error:
             logger.warning("generation-failed", cause=f"{type(error).__name__}: {error}")
             self._give_up(store)
         except BaseException:

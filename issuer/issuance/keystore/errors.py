@@ -9,12 +9,12 @@ class WorkshopError(CaUnavailable):
     """No worker can be had: the template does not run, or the machine cannot confine it."""
 
 
-class TemplateGone(WorkshopError):
-    """The process workers are forked from has died; another is being started."""
-
-
 class WorkerFailed(WorkshopError):
     """This job's worker ended, or said something it should not have. Nothing of it is left."""
+
+
+class ProofRefused(WorkerFailed):
+    """The public key is not of the ordered type, or its proof does not verify."""
 
 
 class WorkerTimeout(WorkshopError):

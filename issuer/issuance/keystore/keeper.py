@@ -24,7 +24,7 @@ import msgspec
 
 import issuer
 from issuer.issuance.keystore.confinement import Confinement, Limits
-from issuer.issuance.keystore.errors import TemplateGone, WorkshopError
+from issuer.issuance.keystore.errors import WorkshopError
 from issuer.issuance.keystore.messages import Begin, ChannelClosed, Ended, PeerFailed, Ready, receive, send
 
 _LOG = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class TemplateKeeper:
     def hand_over(self, job: socket.socket, deadline: float) -> None:
         """Give a job's socket to the template, or to the next one if this one is just dying.
 
-        Raises TemplateGone if none takes it by the deadline, or if none can be started.
+        Raises WorkshopError if none takes it by the deadline, or if none can be started.
         """
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", job.fileno()))
         with self._changed:
@@ -77,7 +77,7 @@ class TemplateKeeper:
                     lambda: self._pid or self._refusal or self._closing, deadline - time.monotonic()
                 )
                 if self._control is None or self._pid is None:
-                    raise TemplateGone(f"the keystore template is not running: {self._refusal or 'ended'}")
+                    raise WorkshopError(f"the keystore template is not running: {self._refusal or 'ended'}")
                 try:
                     # Never wait with the lock held: a template whose queue is full is as good as dead.
                     self._control.sendmsg([b"j"], [rights], socket.MSG_DONTWAIT)

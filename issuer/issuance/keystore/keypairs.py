@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key a
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
+from issuer.issuance.keystore.errors import ProofRefused
+
 KeyType = Literal["rsa-2048", "rsa-3072", "rsa-4096", "p-256", "p-384"]
 KeyPair = RSAPrivateKey | EllipticCurvePrivateKey
 PublicKey = RSAPublicKey | EllipticCurvePublicKey
@@ -31,10 +33,6 @@ RSA_BITS: Final[dict[KeyType, int]] = {"rsa-2048": 2048, "rsa-3072": 3072, "rsa-
 CURVES: Final[dict[KeyType, SECP256R1 | SECP384R1]] = {"p-256": SECP256R1(), "p-384": SECP384R1()}
 _EXPONENT = 65537
 _PURPOSE = b"mycert/v1/proof-of-possession/"
-
-
-class ProofRefused(Exception):
-    """The public key is not of the ordered type, or its proof does not verify."""
 
 
 def generate(key_type: KeyType) -> KeyPair:

@@ -21,7 +21,7 @@ from issuer.issuance.keystore.errors import (
     WorkerTimeout,
 )
 from issuer.issuance.keystore.keeper import TemplateKeeper
-from issuer.issuance.keystore.keypairs import ProofRefused, PublicKey, verify_proof
+from issuer.issuance.keystore.keypairs import PublicKey, verify_proof
 from issuer.issuance.keystore.messages import (
     CertificateMade,
     ChannelClosed,
@@ -104,10 +104,7 @@ class Workshop:
         try:
             channel, made = self._begin(job, deadline)
             with channel:
-                try:
-                    key = verify_proof(order.key_type, made.public_key, job.nonce, made.proof)
-                except ProofRefused as error:
-                    raise WorkerFailed(str(error)) from None
+                key = verify_proof(order.key_type, made.public_key, job.nonce, made.proof)
                 yield OpenJob(channel, deadline, key)
         finally:
             self._places.release()

@@ -6,9 +6,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
+from issuer.issuance.keystore.errors import ProofRefused
 from issuer.issuance.keystore.keypairs import (
     KeyType,
-    ProofRefused,
     generate,
     prove,
     public_bytes,
