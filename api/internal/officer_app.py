@@ -16,6 +16,7 @@ from api.internal.wire import Wire
 from api.problems import exception_handlers
 from issuer.issuance.officers import OfficerDesk
 from issuer.publisher.crl_issuer import CrlIssuer
+from issuer.registry import stores
 from issuer.registry.stores import Store
 from policies.lifecycle import StoreStatus
 from policies.reasons import RevocationReason
@@ -84,13 +85,16 @@ def search(
     status: FromQuery[StoreStatus | None] = None,
     limit: FromQuery[int] = 100,
 ) -> StoreRecords:
-    found = desk.search(ehealth_id=ehealth_id, serial=serial, status=status, limit=max(1, min(limit, 10_000)))
+    limit = max(1, min(limit, 10_000))
+    with desk.database.read() as connection:
+        found = stores.search(connection, ehealth_id=ehealth_id, serial=serial, status=status, limit=limit)
     return StoreRecords(items=[record_of(store) for store in found])
 
 
 @get("/stores/{store_id:str}", sync_to_thread=True)
 def show(desk: NamedDependency[OfficerDesk], store_id: FromPath[str]) -> StoreRecord:
-    return record_of(desk.show(store_id))
+    with desk.database.read() as connection:
+        return record_of(stores.find(connection, store_id))
 
 
 @post("/revocations", status_code=HTTP_200_OK, sync_to_thread=True)

@@ -16,7 +16,7 @@ from issuer.clock import Clock
 from issuer.issuance.config import IssuanceConfig
 from issuer.issuance.ending import end_generation, end_retirement
 from issuer.issuance.issuing import Issuance
-from issuer.issuance.reminders import Reminders
+from issuer.issuance.reminders import remind
 from issuer.registry import deliveries, outbox, stores
 from issuer.registry.database import Database
 from issuer.registry.stores import Store
@@ -24,6 +24,8 @@ from policies.lifecycle import StoreEvent, statuses_before
 
 log = structlog.get_logger(__name__)
 
+_REMIND_EVERY = timedelta(minutes=1)
+"""A look at all that will expire."""
 _Item = TypeVar("_Item")
 
 
@@ -33,7 +35,7 @@ class Reaper:
         self._issuance = issuance
         self._config = config
         self._clock = clock
-        self._reminders = Reminders(database, clock)
+        self._reminded: datetime | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop``. The first round at once: it ends what the previous run left behind."""
@@ -57,7 +59,10 @@ class Reaper:
         self._each(late, self._close)
         self._each(retired, self._end_retirement)
         self._each(expired, self._expire)
-        self._reminders.round()
+        now = self._clock()
+        if self._reminded is None or now >= self._reminded + _REMIND_EVERY:
+            remind(self._database, now)
+            self._reminded = now
 
     def _each(self, items: Sequence[_Item], act: Callable[[_Item], None]) -> None:
         for item in items:

@@ -11,6 +11,7 @@ from api.mail.messages import notice_message
 from api.problems import RemoteProblem
 from issuer.errors import NotFound
 from issuer.registry import outbox as outbox_queries
+from issuer.registry import stores as store_queries
 from issuer.registry.tables import audit_events, outbox, revocations, stores
 from policies.errors import (
     ActiveStoreExists,
@@ -114,7 +115,8 @@ def test_officers_revoke_one_or_many_with_the_same_effect(world: World, many: in
         desk.revoke([running, ids[0]], RevocationReason.INCIDENT, "officer-1", dry_run=False)
     with pytest.raises(NotFound):
         desk.revoke([running, "no such store"], RevocationReason.INCIDENT, "officer-1", dry_run=False)
-    assert desk.show(running).status is ACTIVE
+    with world.registry.read() as connection:
+        assert store_queries.find(connection, running).status is ACTIVE
     check_invariants(world)
 
 
@@ -124,7 +126,8 @@ def test_officers_end_what_is_being_made_too(world: World) -> None:
     (store,) = rows(world, stores)
     world.officers.revoke([store["id"]], RevocationReason.INCIDENT, "officer-1", dry_run=False)
     world.go_on()
-    assert world.officers.show(store["id"]).status is StoreStatus.REVOKED
+    with world.registry.read() as connection:
+        assert store_queries.find(connection, store["id"]).status is StoreStatus.REVOKED
     assert world.journey.find(person, begun.request_id).state is RequestState.FAILED
     check_invariants(world)
 

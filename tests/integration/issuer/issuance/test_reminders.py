@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from issuer.issuance.reminders import Reminders
+from issuer.issuance.reminders import remind
 from issuer.registry.tables import outbox, stores
 from policies.reasons import DeactivationReason
 from tests.fixtures.world import World
@@ -38,7 +38,7 @@ def test_one_each_in_their_days(world: World) -> None:
     for _ in range(91 * 2):
         # A new run each time: what was sent is known by the registry alone.
         for _ in range(2):
-            Reminders(world.registry, world.clock).round()
+            remind(world.registry, world.clock())
         world.clock.pass_time(hours=12)
     assert sent(world) == [(90, "90"), (30, "30"), (7, "7"), (1, "1")]
 
@@ -46,8 +46,7 @@ def test_one_each_in_their_days(world: World) -> None:
 def test_after_a_long_stop_the_nearest_alone(world: World) -> None:
     obtain(world)
     world.clock.pass_time(days=86)
-    reminders = Reminders(world.registry, world.clock)
-    assert [reminders.round() for _ in range(3)] == [1, 0, 0]
+    assert [remind(world.registry, world.clock()) for _ in range(3)] == [1, 0, 0]
     assert sent(world) == [(7, "5")]
 
 
@@ -55,7 +54,7 @@ def test_an_ended_store_is_not_spoken_of(world: World) -> None:
     store = obtain(world)
     world.held_stores.deactivate(world.person(), store, DeactivationReason.REPLACED, confirmed=True)
     world.clock.pass_time(days=60)
-    assert Reminders(world.registry, world.clock).round() == 0
+    assert remind(world.registry, world.clock()) == 0
 
 
 def test_the_reaper_reminds(world: World) -> None:
