@@ -37,6 +37,7 @@ def list_stores(
         "GET",
         "/stores",
         StoreRecords,
+        officer=officer_name(),
         ehealth_id=ehealth_id,
         serial=_plain(serial) if serial else None,
         status=status,
@@ -50,7 +51,7 @@ def list_stores(
 @click.pass_context
 def show(context: click.Context, store_id: str) -> None:
     """Show one store."""
-    found = ask_issuer(context, "GET", f"/stores/{store_id}", StoreRecord)
+    found = ask_issuer(context, "GET", f"/stores/{store_id}", StoreRecord, officer=officer_name())
     answer(context, found, listing(msgspec.to_builtins(found)))
 
 

@@ -16,7 +16,6 @@ from api.internal.wire import Wire
 from api.problems import exception_handlers
 from issuer.issuance.officers import OfficerDesk
 from issuer.publisher.crl_issuer import CrlIssuer
-from issuer.registry import stores
 from issuer.registry.stores import Store
 from policies.lifecycle import StoreStatus
 from policies.reasons import RevocationReason
@@ -80,21 +79,22 @@ def record_of(store: Store) -> StoreRecord:
 @get("/stores", sync_to_thread=True)
 def search(
     desk: NamedDependency[OfficerDesk],
+    officer: FromQuery[Officer],
     ehealth_id: FromQuery[str | None] = None,
     serial: FromQuery[str | None] = None,
     status: FromQuery[StoreStatus | None] = None,
     limit: FromQuery[int] = 100,
 ) -> StoreRecords:
     limit = max(1, min(limit, 10_000))
-    with desk.database.read() as connection:
-        found = stores.search(connection, ehealth_id=ehealth_id, serial=serial, status=status, limit=limit)
+    found = desk.search(officer, ehealth_id=ehealth_id, serial=serial, status=status, limit=limit)
     return StoreRecords(items=[record_of(store) for store in found])
 
 
 @get("/stores/{store_id:str}", sync_to_thread=True)
-def show(desk: NamedDependency[OfficerDesk], store_id: FromPath[str]) -> StoreRecord:
-    with desk.database.read() as connection:
-        return record_of(stores.find(connection, store_id))
+def show(
+    desk: NamedDependency[OfficerDesk], store_id: FromPath[str], officer: FromQuery[Officer]
+) -> StoreRecord:
+    return record_of(desk.show(officer, store_id))
 
 
 @post("/revocations", status_code=HTTP_200_OK, sync_to_thread=True)

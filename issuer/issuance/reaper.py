@@ -1,4 +1,4 @@
-"""Ends what nobody else ends: orphaned generations, delivery deadlines, overlaps, expired stores.
+"""Ends what nobody else ends: orphaned generations and signers, delivery deadlines, overlaps, expired stores.
 
 Runs in the issuer. A step that fails is logged and tried again on the next round.
 """
@@ -12,18 +12,24 @@ from typing import TypeVar
 
 import structlog
 
+from issuer.audit.events import record
 from issuer.clock import Clock
 from issuer.issuance.config import IssuanceConfig
-from issuer.issuance.ending import end_generation, end_retirement
+from issuer.issuance.crl import encode_entry
+from issuer.issuance.ending import ISSUING, end_generation, end_retirement
 from issuer.issuance.issuing import Issuance
 from issuer.issuance.reminders import remind
-from issuer.registry import deliveries, outbox, stores
+from issuer.registry import certificates, deliveries, outbox, status, stores
 from issuer.registry.database import Database
 from issuer.registry.stores import Store
+from issuer.registry.tables import audit_events
 from policies.lifecycle import StoreEvent, statuses_before
+from policies.reasons import X509Reason
 
 log = structlog.get_logger(__name__)
 
+_GIVEN_UP = timedelta(minutes=5)
+"""Another issuer may be signing what was written down just now."""
 _REMIND_EVERY = timedelta(minutes=1)
 """A look at all that will expire."""
 _Item = TypeVar("_Item")
@@ -55,10 +61,12 @@ class Reaper:
             late = deliveries.past_deadline(connection, now)
             retired = stores.retired(connection, now)
             expired = stores.past_expiry(connection, now)
+            unfinished = certificates.unfinished_responders(connection, ISSUING, now - _GIVEN_UP)
         self._each([store for store in issuing if self._orphaned(store, now)], self._revoke_orphan)
         self._each(late, self._close)
         self._each(retired, self._end_retirement)
         self._each(expired, self._expire)
+        self._each(unfinished, self._revoke_responder)
         now = self._clock()
         if self._reminded is None or now >= self._reminded + _REMIND_EVERY:
             remind(self._database, now)
@@ -113,3 +121,24 @@ class Reaper:
             stores.note(connection, store, "store-expired", actor="service", now=now, details=details)
             ended = store.not_after.isoformat() if store.not_after else ""
             outbox.tell_holder(connection, store, "expired", {"not_after": ended}, now)
+
+    def _revoke_responder(self, serial: str) -> None:
+        """An OCSP signer's certificate that was written down, and whose signature never came to be known."""
+        now, reason = self._clock(), X509Reason.CESSATION_OF_OPERATION
+        with self._database.write() as connection:
+            status.revoke(
+                connection,
+                serial=serial,
+                authority=ISSUING,
+                reason=reason,
+                entry=encode_entry(int(serial, 16), now, reason),
+                now=now,
+            )
+            record(
+                connection,
+                audit_events,
+                at=now,
+                actor="service",
+                action="ocsp-signer-given-up",
+                object_id=serial,
+            )

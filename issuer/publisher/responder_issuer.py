@@ -1,7 +1,7 @@
 """The issuer's part in renewing the OCSP signer: a certificate for the key of the ceremony, no other.
 
 The publisher proves that it has the key; a new key is a matter for a ceremony. A crash leaves
-a serial written down without a signature: it is revoked when the next request comes.
+a serial written down without a signature: the reaper revokes it.
 """
 
 from __future__ import annotations
@@ -19,19 +19,14 @@ from issuer.audit.events import record
 from issuer.clock import Clock, RandomBytes
 from issuer.errors import CaUnavailable, IssuerError
 from issuer.issuance.authority import Authority
-from issuer.issuance.crl import encode_entry
 from issuer.issuance.keystore.keypairs import PublicKey
 from issuer.issuance.profiles import Profile
 from issuer.publisher.config import PublisherConfig
-from issuer.registry import certificates, status
+from issuer.registry import certificates
 from issuer.registry.database import Database
 from issuer.registry.tables import audit_events
-from policies.reasons import X509Reason
 
 log = structlog.get_logger(__name__)
-
-_GIVEN_UP = timedelta(minutes=5)
-"""Another issuer may be signing what was written down just now."""
 
 
 class RenewalRefused(IssuerError):
@@ -63,7 +58,6 @@ class ResponderIssuer:
         self._check(request)
         with self._one_at_a_time:
             now = self.clock()
-            self._revoke_unfinished(now)
             if (present := self._present(now)) is not None:
                 return present
             return self._sign(now)
@@ -109,26 +103,3 @@ class ResponderIssuer:
             )
         log.info("ocsp-signer-renewed", serial=template.serial_number, not_after=template.not_after)
         return der
-
-    def _revoke_unfinished(self, now: datetime) -> None:
-        with self.database.read() as connection:
-            serials = certificates.unfinished_responders(connection, self.authority.name, now - _GIVEN_UP)
-        for serial in serials:
-            with self.database.write() as connection:
-                reason = X509Reason.CESSATION_OF_OPERATION
-                status.revoke(
-                    connection,
-                    serial=serial,
-                    authority=self.authority.name,
-                    reason=reason,
-                    entry=encode_entry(int(serial, 16), now, reason),
-                    now=now,
-                )
-                record(
-                    connection,
-                    audit_events,
-                    at=now,
-                    actor="service",
-                    action="ocsp-signer-given-up",
-                    object_id=serial,
-                )

@@ -8,13 +8,16 @@ from dataclasses import replace
 import msgspec
 import pytest
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 
 from api.internal.client import IssuerSilent, IssuerUnreachable
 from api.journey.ordering import order_store
 from api.journey.tokens import base64url
 from api.problems import RemoteProblem
+from issuer.clock import system_random
 from issuer.issuance.keystore.errors import WorkerFailed, WorkshopError
 from issuer.issuance.keystore.workshop import Workshop
+from issuer.registry.certificates import prepare as prepare_certificate
 from issuer.registry.tables import abandonments, audit_events, certificates, deliveries, revocations, stores
 from policies.errors import WrongState
 from policies.lifecycle import RequestState, StoreStatus
@@ -203,6 +206,23 @@ def test_a_new_run_of_the_issuer_ends_what_the_last_one_left(world: World, step:
     check_invariants(world)
     world.until_ready(person)
     check_invariants(world)
+
+
+def test_a_responders_certificate_that_was_never_signed_is_revoked(world: World) -> None:
+    """Its signature may exist: whoever wrote it down died before its row could say so."""
+    key = generate_private_key(SECP256R1()).public_key()
+    template = world.profiles.ocsp.prepare(
+        issuer=world.authority.issuer, key=key, now=world.clock(), random=system_random
+    )
+    with world.registry.write() as connection:
+        prepare_certificate(connection, template.intent, world.clock())
+    world.reaper.round()
+    assert rows(world, revocations) == []  # Another issuer may be about to sign it.
+    world.clock.pass_time(minutes=6)
+    for _ in range(2):
+        world.reaper.round()
+        assert [row["serial"] for row in rows(world, revocations)] == [template.serial_number]
+    assert [event["action"] for event in rows(world, audit_events)] == ["ocsp-signer-given-up"]
 
 
 def test_several_issuers_leave_each_others_stores_alone(world: World) -> None:

@@ -264,6 +264,21 @@ def test_the_issuer_has_its_own_idea_of_the_window(world: World) -> None:
     check_invariants(world)
 
 
+def test_what_an_officer_looks_at_is_recorded(world: World) -> None:
+    store_id = obtain(world, world.person())
+    found = world.officers.search("o1", ehealth_id="2221212124", serial=None, status=None, limit=10)
+    assert [store.id for store in found] == [store_id]
+    assert world.officers.show("o2", store_id).id == store_id
+    with pytest.raises(NotFound):
+        world.officers.show("o2", "none")
+    looks = [event for event in rows(world, audit_events) if event["actor"].startswith("officer:")]
+    assert [(event["actor"], event["action"], event["ehealth_id"]) for event in looks] == [
+        ("officer:o1", "stores-searched", "2221212124"),
+        ("officer:o2", "store-shown", "2221212124"),
+    ]
+    assert looks[0]["details"] == {"serial": None, "status": None, "shown": 1}
+
+
 def test_a_broken_web_ends_nobody_elses_store(world: World) -> None:
     """With one person's assertion, and another person's store as the one to be renewed."""
     victim = world.person("2221212132")
