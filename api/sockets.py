@@ -21,12 +21,12 @@ from typing import Any, Final
 
 import uvicorn
 import uvloop
-from litestar.types import Receive, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.addresses import WAITING, TcpAddress, UnixAddress, open_socket, peer_uid
 from api.logs import AccessLog, get_logger
-from api.problems import Problem, Safety, problem, send_problem
+from api.overload import Overload
+from api.problems import Problem, Safety, problem
 from api.socket_pass import CheckPass
 
 __all__ = ["Limits", "Listener", "StartFailed", "TcpAddress", "UnixAddress", "run"]
@@ -159,7 +159,7 @@ class _Server(uvicorn.Server):
         app: ASGIApp = Safety(entry.app)
         if isinstance(entry.address, UnixAddress) and entry.address.pass_file is not None:
             app = CheckPass(app, entry.address.pass_file)
-        app = _Overload(app, entry.limits.requests)
+        app = Overload(app, entry.limits.requests)
         config = uvicorn.Config(
             AccessLog(app) if entry.access_log else app,
             http=_Protocol,
@@ -215,6 +215,7 @@ class _Protocol(HttpToolsProtocol):
         self._received = 0
         self._in_head = True
         self._between = True
+        self._handed_over = False
         self._deadline: float | None = self.loop.time() + entry.limits.request_seconds
         self._unread, self._read_at = 0, self.loop.time()
 
@@ -269,7 +270,7 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head, self._between = True, False
+        self._in_head, self._between, self._handed_over = True, False, False
         self._deadline = self.loop.time() + self._limits.request_seconds
 
     def on_headers_complete(self) -> None:
@@ -284,10 +285,12 @@ class _Protocol(HttpToolsProtocol):
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
             raise _Refused
         super().on_headers_complete()
+        self._handed_over = True
 
     def on_message_complete(self) -> None:
         self._received = 0
         self._in_head = self._between = True
+        self._handed_over = False
         self._deadline = None
         super().on_message_complete()
 
@@ -306,45 +309,14 @@ class _Protocol(HttpToolsProtocol):
         self._answer(self._refusal or problem("invalid-request", status=400))
 
     def _answer(self, document: Problem) -> None:
-        """For what never reaches an application. Half an answer is not followed by another: it ends there."""
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+        """For what never reaches an application. An answer, or half of one, is followed by no other: it ends
+        there. ``cycle`` is the request before until this one is handed over."""
+        cycle = self.cycle
+        if cycle is None or not cycle.response_started or (cycle.response_complete and not self._handed_over):
             headers, body = document.on_the_wire(connection="close")
             head = b"".join(b"%s: %s\r\n" % entry for entry in headers)
             status, title = document.status, document.title.encode()
             self.transport.write(b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (status, title, head, body))
         self.transport.close()
-
-
-class _Overload:
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        self._app = app
-        self._most = most
-        self._at_work = 0
-
-    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        if self._at_work >= self._most:
-            await send_problem(send, problem("too-many-requests", retry_after=1), connection="close")
-            return
-        arriving = True
-
-        async def arrived() -> Any:
-            # Who waits for a body works on nothing: else a few that never send theirs would hold every place.
-            nonlocal arriving
-            if not arriving:
-                return await receive()
-            self._at_work -= 1
-            try:
-                message: Any = await receive()
-            finally:
-                self._at_work += 1
-            arriving = message.get("more_body", False)
-            return message
-
-        self._at_work += 1
-        try:
-            await self._app(scope, arrived, send)
-        finally:
-            self._at_work -= 1
+        if cycle is not None:
+            cycle.disconnected = True  # What is under way writes to nobody from now on.

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import httpx
 import msgspec
 import structlog
 
 from api.internal.wire import CollectMessage, DeactivateMessage, StoreMessage
-from api.problems import MEDIA_TYPE, raise_for_problem
+from api.problems import MEDIA_TYPE, RemoteProblem, raise_for_problem
 from api.socket_pass import local_client
 from issuer.errors import CaUnavailable
 from issuer.issuance.order import Order, Sealed
 from issuer.registry.deliveries import Part
 from policies.reasons import DeactivationReason
 
+_COMES_BACK: Final = 6.0
+"""Seconds, in which a supervisor has started an issuer anew."""
 _Answer = TypeVar("_Answer", bound=msgspec.Struct)
 
 
@@ -26,6 +29,10 @@ class IssuerUnreachable(CaUnavailable):
 
 class IssuerSilent(CaUnavailable):
     """The call may have reached the issuer; what it did is read from the registry."""
+
+
+class IssuerCutOff(IssuerSilent):
+    """The connection broke: the issuer has ended, and is started anew within seconds."""
 
 
 class IssuerClient:
@@ -38,7 +45,23 @@ class IssuerClient:
         self._http.close()
 
     def order(self, assertion: str, order: Order) -> StoreMessage:
-        return self._call("/orders", assertion, order, StoreMessage)
+        """Idempotent: an order that the issuer's end cut off is made again while another issuer comes up.
+
+        Raises IssuerUnreachable or RemoteProblem where nothing was begun, IssuerSilent where nobody knows.
+        """
+        deadline = time.monotonic() + _COMES_BACK
+        cut_off: IssuerCutOff | None = None
+        while True:
+            try:
+                return self._call("/orders", assertion, order, StoreMessage)
+            except IssuerCutOff as error:
+                cut_off = error
+            except (IssuerUnreachable, RemoteProblem):
+                if cut_off is None:
+                    raise
+            if time.monotonic() > deadline:
+                raise cut_off
+            time.sleep(0.1)
 
     def collect(self, assertion: str, request_id: str, part: Part, recipient: bytes) -> Sealed:
         message = CollectMessage(part=part, recipient=recipient)
@@ -72,6 +95,8 @@ class IssuerClient:
             response = self._http.post(path, headers=headers, content=content)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise IssuerUnreachable(type(error).__name__) from None
+        except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
+            raise IssuerCutOff(type(error).__name__) from None
         except httpx.HTTPError as error:
             raise IssuerSilent(type(error).__name__) from None
         if response.is_error and not response.headers.get("content-type", "").startswith(MEDIA_TYPE):

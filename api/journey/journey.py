@@ -77,17 +77,23 @@ class Journey:
         terms = self._steps.texts.terms(language)
         next_request_state(request.state, RequestEvent.ACCEPT_TERMS)
         check_accepted(version, terms.version)
-        return self._steps.move(
-            request,
-            RequestEvent.ACCEPT_TERMS,
-            details={"version": version, "sha256": terms.sha256, "language": language},
-            terms_version=version,
-            terms_sha256=terms.sha256,
-            terms_language=language,
-            terms_accepted_at=self._steps.clock(),
-            **NO_CODE,
-            **shown(person.identity),
-        )
+        try:
+            return self._steps.move(
+                request,
+                RequestEvent.ACCEPT_TERMS,
+                details={"version": version, "sha256": terms.sha256, "language": language},
+                terms_version=version,
+                terms_sha256=terms.sha256,
+                terms_language=language,
+                terms_accepted_at=self._steps.clock(),
+                **NO_CODE,
+                **shown(person.identity),
+            )
+        except WrongState:
+            latest = self._steps.look(person, request_id)
+            if latest.state is RequestState.TERMS_ACCEPTED and latest.terms_version == version:
+                return latest  # A double click: the other one has accepted them.
+            raise
 
     def fetch(
         self,
@@ -127,7 +133,11 @@ class Journey:
             raise DeliveryExpired(request.id)
         next_request_state(request.state, RequestEvent.COMPLETE)
         self._steps.issuer.complete(person.assertion, request.id)
-        return self._steps.synchronise(request)
+        completed = self._steps.synchronise(request)
+        if completed.state is not RequestState.DELIVERED:
+            # Nothing is delivered that was cancelled, or whose store was ended, in the same moment.
+            raise WrongState(f"ended as {completed.state}")
+        return completed
 
     def cancel(self, person: Person, request_id: str) -> None:
         """End an unfinished request; a store it had begun is revoked."""

@@ -132,18 +132,25 @@ class Verification:
             with self._steps.database.write() as connection:
                 records.release_send(connection, request, send_id, number)
             raise
-        return self._steps.move(
-            request,
-            RequestEvent.SEND_CODE,
-            requests.c.codes_sent == number,  # Else a later code is on its way.
-            details={"sends": number},
-            email=address.text,
-            language=language,
-            keystore_profile=keystore_profile,
-            code_hmac=self._steps.codes.hash_code(request.id, code),
-            code_expires_at=self._steps.clock() + timedelta(seconds=self._steps.config.code_lifetime),
-            attempts_left=self._steps.config.code_attempts,
-        )
+        try:
+            return self._steps.move(
+                request,
+                RequestEvent.SEND_CODE,
+                requests.c.codes_sent == number,  # Else a later code is on its way.
+                details={"sends": number},
+                email=address.text,
+                language=language,
+                keystore_profile=keystore_profile,
+                code_hmac=self._steps.codes.hash_code(request.id, code),
+                code_expires_at=self._steps.clock() + timedelta(seconds=self._steps.config.code_lifetime),
+                attempts_left=self._steps.config.code_attempts,
+            )
+        except WrongState:
+            with self._steps.database.read() as connection:
+                latest = records.find(connection, request.id, request.ehealth_id)
+            if latest.state is RequestState.CODE_SENT:
+                return latest  # A double click: the later code counts, and has been sent.
+            raise
 
     def _reserve_send(
         self, request: JourneyRequest, send_id: str, address: EmailAddress, *, pause: bool

@@ -145,6 +145,8 @@ class StoreOut(Out, frozen=True, kw_only=True):
     created_at: datetime
     ended_at: datetime | None
     ended_by: str | None
+    retires_at: datetime | None
+    """When the overlap with its successor ends, and it with it, where it has made way for one."""
     days_left: int | None
 
 
@@ -164,7 +166,7 @@ def request_out(request: JourneyRequest) -> RequestOut:
 
 def store_out(held: HeldStore, now: datetime) -> StoreOut:
     store = held.store
-    ends = store.not_after if store.status in (StoreStatus.ACTIVE, StoreStatus.RETIRING) else None
+    ends = {StoreStatus.ACTIVE: store.not_after, StoreStatus.RETIRING: store.retires_at}.get(store.status)
     values = asdict(store) | {
         "serial_number": store.serial,
         "delivered": held.delivered,

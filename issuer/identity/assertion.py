@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from base64 import urlsafe_b64decode
 from datetime import UTC, datetime
 from typing import Any
 
@@ -75,12 +76,12 @@ class AssertionVerifier:
             raise AssertionRefused("larger than an assertion may be, or not ASCII")
         try:
             parsed = jws.extract_compact(token.encode("ascii"), registry=self._registry)
+            if _read(urlsafe_b64decode(token.partition(".")[0] + "==")) != parsed.protected:
+                raise AssertionRefused("a header that reads two ways")
             key = self._keys.find(*self._check_header(parsed.protected, types))
             if not jws.validate_compact(parsed, key, registry=self._registry):
                 raise AssertionRefused("the signature does not verify")
-            payload = json.loads(
-                parsed.payload, object_pairs_hook=_without_duplicates, parse_constant=_no_constant
-            )
+            payload = _read(parsed.payload)
         except (JoseError, ValueError, TypeError, RecursionError) as error:
             raise AssertionRefused(f"not an assertion: {type(error).__name__}") from error
         if not isinstance(payload, dict):
@@ -222,6 +223,12 @@ class _Claims:
 # Controls, formats (bidirectional overrides among them), surrogates, private use, line and
 # paragraph separators: none is part of a name, and each would travel into a certificate.
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+
+
+def _read(octets: bytes) -> Any:
+    """JSON in UTF-8 that reads one way (RFC 7515 4, RFC 7519 4). Raises ValueError."""
+    text = octets.decode("utf-8")
+    return json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

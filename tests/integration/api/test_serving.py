@@ -164,6 +164,22 @@ def test_what_never_reaches_the_application_is_a_problem_too(toy: Callable[..., 
     assert problem_in(served.raw(long_body))["code"] == "too-large"
 
 
+def test_a_request_has_one_answer(toy: Callable[..., Toy]) -> None:
+    """Where the application has answered before the body was here, and that then grows beyond all bounds."""
+    served = toy()
+    head = b"POST /early HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", served.port), timeout=PATIENCE) as connection:
+        connection.sendall(head)
+        received = connection.recv(4096)
+        with contextlib.suppress(OSError):
+            for _ in range(10):
+                connection.sendall(b"1000\r\n" + b"x" * 4096 + b"\r\n")
+            while chunk := connection.recv(4096):
+                received += chunk
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert received.startswith(b"HTTP/1.1 200 ")
+
+
 def test_a_request_names_one_host(toy: Callable[..., Toy]) -> None:
     """RFC 9112 3.2; HTTP/1.0 knew none."""
     served = toy()

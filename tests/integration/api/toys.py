@@ -50,6 +50,9 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     elif path == "/half":
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
         raise RuntimeError("CANARY-inside")
+    elif path == "/early":
+        await answer(send, 200, b"")
+        return
     elif path == "/large":
         await answer(send, 200, b"x" * (64 << 20))
         return

@@ -97,6 +97,22 @@ def test_a_delivery_is_opened_by_its_own_token_and_person_alone(world: World) ->
     assert [row["password_fetched_at"] for row in rows(world, deliveries)] == [None, None]
 
 
+def test_what_was_cancelled_in_the_same_moment_is_not_told_as_delivered(world: World) -> None:
+    person = world.person()
+    begun = world.until_state(person, RequestState.READY)
+    complete = world.issuer.complete
+
+    def cancelled_first(*arguments: str) -> None:
+        world.journey.cancel(person, begun.request_id)
+        complete(*arguments)
+
+    world.issuer.complete = cancelled_first  # type: ignore[method-assign]
+    with pytest.raises(WrongState):
+        world.journey.complete(person, begun.request_id)
+    assert world.journey.find(person, begun.request_id).state is RequestState.CANCELLED
+    check_invariants(world)
+
+
 def test_nothing_is_fetched_while_it_is_made(world: World) -> None:
     person = world.person()
     begun = world.until_state(person, RequestState.GENERATING)

@@ -9,6 +9,7 @@ import pytest
 from api.journey.tables import requests
 from api.mail.messages import notice_message
 from api.problems import RemoteProblem
+from api.web.schemas import store_out
 from issuer.errors import NotFound
 from issuer.registry import outbox as outbox_queries
 from issuer.registry import stores as store_queries
@@ -179,6 +180,9 @@ def test_with_overlap_the_old_store_retires_and_ends_by_itself(world: World) -> 
     old = into_window(world, person)
     new = renew(world, person, old)
     assert statuses(world, old, new) == [RETIRING, ACTIVE]
+    shown = store_out(world.held_stores.find(person, old), world.clock())
+    (row,) = rows(world, stores, stores.c.id == old)
+    assert (shown.retires_at, shown.days_left) == (row["retires_at"], 13)  # Whole days, as of not_after.
     assert (rows(world, revocations), mails(world, "deactivated")) == ([], [])
     check_invariants(world)
     world.clock.pass_time(days=13, hours=23)

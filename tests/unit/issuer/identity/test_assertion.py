@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey, OctKey, RSAKey
+from joserfc.jws import JWSRegistry
 
 from issuer.identity.assertion import MAX_TOKEN_BYTES, AssertionVerifier
 from issuer.identity.config import SIMULATED_ISSUER, ClaimNames, IdentityConfig
@@ -253,6 +255,22 @@ def test_a_malformed_ehealth_id_is_refused(verifier, provider, number):
 @pytest.mark.parametrize("name", ["A\x00B", "A\nB", "A\u202eB", "\ud800", " ", "A" * 257])
 def test_unfit_names_are_refused(verifier, provider, name):
     refused(verifier, provider.assertion(family_name=name))
+
+
+def test_claims_in_another_encoding_are_refused(verifier, provider):
+    claims = json.dumps(provider.claims())
+    for payload in (claims.encode("utf-16"), b"\xef\xbb\xbf" + claims.encode(), claims.encode("utf-32")):
+        refused(verifier, provider.sign(payload))
+
+
+def test_a_header_that_reads_two_ways_is_refused(verifier, provider, encode):
+    def signed(header: str) -> str:
+        content = f"{encode(header.encode())}.{encode(provider.claims())}"
+        return f"{content}.{encode(JWSRegistry.algorithms['ES256'].sign(content.encode(), provider.key))}"
+
+    rest = f'"typ":"JWT","kid":"{provider.kid}","alg":"ES256"}}'
+    refused(verifier, signed('{"alg":"none",' + rest))
+    verifier.verify(signed("{" + rest))
 
 
 def test_a_profession_that_no_certificate_could_carry_is_refused(verifier, provider):
