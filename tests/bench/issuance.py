@@ -32,7 +32,7 @@ from tests.bench.spent import WorkerMemory, cpu_seconds, print_spent
 from tests.fixtures.system import System, free_ports, start_system
 
 CLIENTS = 32
-IDLE = 200
+IDLE = 400
 FLOOR_SECONDS = 20.0
 _people = itertools.count(3_300_000_000)
 
