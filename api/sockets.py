@@ -259,8 +259,14 @@ class _Protocol(HttpToolsProtocol):
         self._received += len(data)
         super().data_received(data)
         limit = self._limits.head_bytes + (0 if self._in_head else self._limits.body_bytes)
-        if self._received > limit and not self.transport.is_closing():
+        if self._received > limit and not self.transport.is_closing() and not self._answered:
             self._answer(problem("too-large"))
+
+    @property
+    def _answered(self) -> bool:
+        """Whether the application has answered before the body was here. The rest is read for nothing until
+        its time is over: closed on it, the connection would take the answer along (RFC 9112 9.6)."""
+        return self._handed_over and self.cycle is not None and self.cycle.response_complete
 
     @property
     def _idle(self) -> bool:
@@ -309,10 +315,10 @@ class _Protocol(HttpToolsProtocol):
         self._answer(self._refusal or problem("invalid-request", status=400))
 
     def _answer(self, document: Problem) -> None:
-        """For what never reaches an application. An answer, or half of one, is followed by no other: it ends
-        there. ``cycle`` is the request before until this one is handed over."""
+        """For what never reaches an application. An answer, or half of one, is followed by no other."""
         cycle = self.cycle
-        if cycle is None or not cycle.response_started or (cycle.response_complete and not self._handed_over):
+        # It is still that of the request before, until this one is handed over.
+        if cycle is None or not cycle.response_started or (cycle.response_complete and not self._answered):
             headers, body = document.on_the_wire(connection="close")
             head = b"".join(b"%s: %s\r\n" % entry for entry in headers)
             status, title = document.status, document.title.encode()

@@ -164,20 +164,28 @@ def test_what_never_reaches_the_application_is_a_problem_too(toy: Callable[..., 
     assert problem_in(served.raw(long_body))["code"] == "too-large"
 
 
+EARLY = b"POST /early HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
 def test_a_request_has_one_answer(toy: Callable[..., Toy]) -> None:
     """Where the application has answered before the body was here, and that then grows beyond all bounds."""
     served = toy()
-    head = b"POST /early HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     with socket.create_connection(("127.0.0.1", served.port), timeout=PATIENCE) as connection:
-        connection.sendall(head)
+        connection.sendall(EARLY)
         received = connection.recv(4096)
-        with contextlib.suppress(OSError):
-            for _ in range(10):
-                connection.sendall(b"1000\r\n" + b"x" * 4096 + b"\r\n")
-            while chunk := connection.recv(4096):
-                received += chunk
-    assert received.count(b"HTTP/1.1 ") == 1
-    assert received.startswith(b"HTTP/1.1 200 ")
+        connection.sendall(b"".join([b"1000\r\n", b"x" * 4096, b"\r\n"]) * 10 + b"0\r\n\r\n")
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        while chunk := connection.recv(4096):
+            received += chunk
+    assert received.count(b"HTTP/1.1 200 ") == received.count(b"HTTP/1.1 ") == 2
+
+
+def test_a_body_without_an_end_is_not_read_for_ever(toy: Callable[..., Toy]) -> None:
+    served = toy(request_seconds=1.5)
+    with socket.create_connection(("127.0.0.1", served.port), timeout=PATIENCE) as connection:
+        connection.sendall(EARLY)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+        assert connection.recv(4096) == b""
 
 
 def test_a_request_names_one_host(toy: Callable[..., Toy]) -> None:
