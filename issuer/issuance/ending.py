@@ -10,7 +10,7 @@ from issuer.issuance.crl import encode_entry
 from issuer.registry import deliveries, outbox, status, stores
 from issuer.registry.stores import Store
 from policies.lifecycle import StoreEvent, StoreStatus
-from policies.reasons import DeactivationReason, RevocationReason, x509_reason
+from policies.reasons import DeactivationReason, RevocationReason, X509Reason, x509_reason
 
 ISSUING = "issuing"
 """The name of the authority that signs professionals' certificates."""
@@ -35,21 +35,19 @@ def end_store(
     ended = stores.end(connection, store, event, reason=reason, ended_by=actor.partition(":")[0], now=now)
     deliveries.close(connection, store.id, now)
     if store.serial is not None:
-        x509 = x509_reason(reason)
-        status.revoke(
-            connection,
-            serial=store.serial,
-            authority=ISSUING,
-            reason=x509,
-            entry=encode_entry(int(store.serial, 16), now, x509),
-            now=now,
-        )
+        revoke_serial(connection, store.serial, x509_reason(reason), now)
     details = {"reason": reason, "serial": store.serial, "was": store.status}
     stores.note(connection, store, f"store-{ended}", actor=actor, now=now, details=details)
     if store.status in (StoreStatus.ACTIVE, StoreStatus.RETIRING):
         told = {"ended_at": now.isoformat(), "reason": reason, "ended_by": actor.partition(":")[0]}
         outbox.tell_holder(connection, store, "deactivated", told, now)
     return ended
+
+
+def revoke_serial(connection: Connection, serial: str, reason: X509Reason, now: datetime) -> None:
+    """Of the issuing CA, once; the CRL's entry is encoded here for good (invariant 3)."""
+    entry = encode_entry(int(serial, 16), now, reason)
+    status.revoke(connection, serial=serial, authority=ISSUING, reason=reason, entry=entry, now=now)
 
 
 def end_generation(connection: Connection, store_id: str, now: datetime) -> bool:

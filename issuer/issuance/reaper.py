@@ -15,11 +15,10 @@ import structlog
 from issuer.audit.events import record
 from issuer.clock import Clock
 from issuer.issuance.config import IssuanceConfig
-from issuer.issuance.crl import encode_entry
-from issuer.issuance.ending import ISSUING, end_generation, end_retirement
+from issuer.issuance.ending import ISSUING, end_generation, end_retirement, revoke_serial
 from issuer.issuance.issuing import Issuance
 from issuer.issuance.reminders import remind
-from issuer.registry import certificates, deliveries, outbox, status, stores
+from issuer.registry import certificates, deliveries, outbox, stores
 from issuer.registry.database import Database
 from issuer.registry.stores import Store
 from issuer.registry.tables import audit_events
@@ -124,16 +123,9 @@ class Reaper:
 
     def _revoke_responder(self, serial: str) -> None:
         """An OCSP signer's certificate that was written down, and whose signature never came to be known."""
-        now, reason = self._clock(), X509Reason.CESSATION_OF_OPERATION
+        now = self._clock()
         with self._database.write() as connection:
-            status.revoke(
-                connection,
-                serial=serial,
-                authority=ISSUING,
-                reason=reason,
-                entry=encode_entry(int(serial, 16), now, reason),
-                now=now,
-            )
+            revoke_serial(connection, serial, X509Reason.CESSATION_OF_OPERATION, now)
             record(
                 connection,
                 audit_events,
